@@ -1,0 +1,296 @@
+//! Layers of settings: compiled-in defaults, profile, file, environment; the later wins.
+//!
+//! After each layer the whole is read anew, so that whatever is wrong is the fault of the layer
+//! just added, and the message can name it.
+
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+use toml::{Table, Value};
+
+use super::model::{Config, Profile};
+use super::validate::validate;
+
+const DEFAULT: &str = include_str!("../../config/default.toml");
+const PROFILES: [(&str, &str); 3] = [
+    ("development", include_str!("../../config/development.toml")),
+    ("production", include_str!("../../config/production.toml")),
+    ("test", include_str!("../../config/test.toml")),
+];
+const PREFIX: &str = "ALACENA__";
+
+/// Where settings are looked for.
+#[derive(Clone, Debug, Default)]
+pub struct Location {
+    /// The profile.
+    pub profile: Profile,
+    /// The file that was asked for by name.
+    pub file: Option<PathBuf>,
+}
+
+/// Why there is no configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// A file could not be read.
+    #[error("{}: {error}", path.display())]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What happened.
+        error: std::io::Error,
+    },
+    /// A file is no TOML.
+    #[error("{source_name}: {message}")]
+    Malformed {
+        /// The file.
+        source_name: String,
+        /// What is wrong, and where.
+        message: String,
+    },
+    /// A setting is unknown or has a value that is not accepted.
+    #[error("{source_name}: {key}: {message}")]
+    Rejected {
+        /// The file or environment variable.
+        source_name: String,
+        /// The setting.
+        key: String,
+        /// What is wrong and what is accepted.
+        message: String,
+    },
+    /// There is no such profile.
+    #[error(
+        "no profile `{0}`: it is not one of development, production, test, and there is no config/{0}.toml"
+    )]
+    UnknownProfile(String),
+    /// The settings are well-formed but must not be used together, or in this profile.
+    #[error("{key} (profile {profile}): {message}")]
+    Unacceptable {
+        /// The setting.
+        key: &'static str,
+        /// The profile.
+        profile: String,
+        /// What is wrong and what is accepted.
+        message: String,
+    },
+}
+
+/// Loads the configuration for `location`, with settings from `environment` on top.
+///
+/// # Errors
+/// Names the file or variable, the key and what is accepted.
+pub fn load(
+    location: &Location,
+    environment: impl IntoIterator<Item = (String, String)>,
+) -> Result<Config, ConfigError> {
+    let mut layers = Layers::new()?;
+    layers.add_named("default", DEFAULT, location)?;
+    let profile = location.profile.name();
+    match PROFILES.iter().find(|(name, _)| *name == profile) {
+        Some((_, text)) => layers.add_named(profile, text, location)?,
+        None if !layers.add_from_disk(profile, location)? => {
+            return Err(ConfigError::UnknownProfile(profile.to_owned()));
+        }
+        None => {}
+    }
+    if let Some(path) = &location.file {
+        layers.add_file(path)?;
+    }
+    let mut variables: Vec<_> = environment
+        .into_iter()
+        .filter_map(|(name, value)| Some((name.strip_prefix(PREFIX)?.to_owned(), value)))
+        .collect();
+    variables.sort();
+    for (name, value) in &variables {
+        layers.add_variable(name, value)?;
+    }
+    validate(&layers.config, &location.profile)?;
+    Ok(layers.config)
+}
+
+struct Layers {
+    merged: Table,
+    config: Config,
+}
+
+impl Layers {
+    fn new() -> Result<Self, ConfigError> {
+        let merged = parse("the compiled-in defaults", DEFAULT)?;
+        let config = read("the compiled-in defaults", &merged)?;
+        Ok(Self { merged, config })
+    }
+
+    /// The compiled-in settings of this name, then the file of this name where there is one.
+    fn add_named(
+        &mut self,
+        name: &str,
+        compiled_in: &str,
+        location: &Location,
+    ) -> Result<(), ConfigError> {
+        let source = format!("compiled-in config/{name}.toml");
+        self.add(&source, parse(&source, compiled_in)?)?;
+        self.add_from_disk(name, location)?;
+        Ok(())
+    }
+
+    fn add_from_disk(&mut self, name: &str, location: &Location) -> Result<bool, ConfigError> {
+        let beside = location.file.as_deref().and_then(Path::parent);
+        let file_name = format!("{name}.toml");
+        let candidates = [Some(Path::new("config")), beside];
+        let found = candidates
+            .into_iter()
+            .flatten()
+            .map(|folder| folder.join(&file_name))
+            .find(|path| path.is_file() && Some(path) != location.file.as_ref());
+        match &found {
+            Some(path) => self.add_file(path).map(|()| true),
+            None => Ok(false),
+        }
+    }
+
+    fn add_file(&mut self, path: &Path) -> Result<(), ConfigError> {
+        let text = std::fs::read_to_string(path).map_err(|error| ConfigError::Unreadable {
+            path: path.to_owned(),
+            error,
+        })?;
+        let source = path.display().to_string();
+        self.add(&source, parse(&source, &text)?)
+    }
+
+    /// A variable: its name after the prefix, and its value.
+    fn add_variable(&mut self, name: &str, value: &str) -> Result<(), ConfigError> {
+        let source = format!("{PREFIX}{name}");
+        let key = name.to_ascii_lowercase().replace("__", ".");
+        let file = key
+            .strip_suffix("_file")
+            .filter(|_| self.default_of(&key).is_none());
+        let (key, text) = match file {
+            Some(key) => {
+                let path = PathBuf::from(value);
+                let text = std::fs::read_to_string(&path)
+                    .map_err(|error| ConfigError::Unreadable { path, error })?;
+                (
+                    key.to_owned(),
+                    text.trim_end_matches(['\r', '\n']).to_owned(),
+                )
+            }
+            None => (key.clone(), value.to_owned()),
+        };
+        let typed = match self.default_of(&key) {
+            Some(known) => typed_like(known, &text).map_err(|message| ConfigError::Rejected {
+                source_name: source.clone(),
+                key: key.clone(),
+                message,
+            })?,
+            // Unknown: let the model refuse it and say what it knows.
+            None => Value::String(text),
+        };
+        let layer = key.rsplit('.').fold(typed, |value, part| {
+            Value::Table(Table::from_iter([(part.to_owned(), value)]))
+        });
+        match layer {
+            Value::Table(table) => self.add(&source, table),
+            _ => Ok(()),
+        }
+    }
+
+    fn default_of(&self, key: &str) -> Option<&Value> {
+        let (first, rest) = key.split_once('.')?;
+        rest.split('.')
+            .try_fold(self.merged.get(first)?, |value, part| value.get(part))
+    }
+
+    fn add(&mut self, source: &str, layer: Table) -> Result<(), ConfigError> {
+        merge(&mut self.merged, layer);
+        self.config = read(source, &self.merged)?;
+        Ok(())
+    }
+}
+
+fn parse(source: &str, text: &str) -> Result<Table, ConfigError> {
+    text.parse()
+        .map_err(|error: toml::de::Error| ConfigError::Malformed {
+            source_name: source.to_owned(),
+            message: error.to_string(),
+        })
+}
+
+fn read(source: &str, merged: &Table) -> Result<Config, ConfigError> {
+    serde_path_to_error::deserialize(Value::Table(merged.clone())).map_err(|error| {
+        ConfigError::Rejected {
+            source_name: source.to_owned(),
+            key: error.path().to_string(),
+            message: error.into_inner().to_string().trim_end().to_owned(),
+        }
+    })
+}
+
+fn merge(into: &mut Table, layer: Table) {
+    for (key, value) in layer {
+        match (into.get_mut(&key), value) {
+            (Some(Value::Table(below)), Value::Table(above)) => merge(below, above),
+            (_, value) => {
+                into.insert(key, value);
+            }
+        }
+    }
+}
+
+/// A variable's text as a value of the same type as the setting has so far.
+fn typed_like(known: &Value, text: &str) -> Result<Value, String> {
+    let wrong = |accepted: &str| format!("`{text}` is not accepted; expected {accepted}");
+    match known {
+        Value::Integer(_) => text
+            .parse()
+            .map(Value::Integer)
+            .map_err(|_| wrong("a whole number")),
+        Value::Float(_) => text
+            .parse()
+            .map(Value::Float)
+            .map_err(|_| wrong("a number")),
+        Value::Boolean(_) => text
+            .parse()
+            .map(Value::Boolean)
+            .map_err(|_| wrong("true or false")),
+        Value::Array(_) => Ok(Value::Array(
+            text.split(',')
+                .map(str::trim)
+                .filter(|part| !part.is_empty())
+                .map(|part| Value::String(part.to_owned()))
+                .collect(),
+        )),
+        Value::Table(_) => Err(wrong(
+            "a section has no value of its own; name one of its keys",
+        )),
+        _ => Ok(Value::String(text.to_owned())),
+    }
+}
+
+impl Config {
+    /// The configuration as TOML, secrets masked.
+    pub fn to_masked_toml(&self) -> String {
+        toml::to_string(self).unwrap_or_else(|error| format!("# cannot be shown: {error}\n"))
+    }
+}
+
+/// For tests and tools: a configuration out of the `test` profile with `overrides` on top.
+impl Config {
+    /// Reads `overrides`, TOML, over the `test` profile.
+    ///
+    /// # Errors
+    /// As [`load`].
+    pub fn for_tests(overrides: &str) -> Result<Self, ConfigError> {
+        #[derive(Deserialize)]
+        struct Overrides(Table);
+        let Overrides(layer) =
+            toml::from_str(overrides).map_err(|error| ConfigError::Malformed {
+                source_name: "overrides".into(),
+                message: error.to_string(),
+            })?;
+        let mut layers = Layers::new()?;
+        for (name, text) in PROFILES.iter().filter(|(name, _)| *name == "test") {
+            layers.add(name, parse(name, text)?)?;
+        }
+        layers.add("overrides", layer)?;
+        Ok(layers.config)
+    }
+}

@@ -1,0 +1,140 @@
+use std::net::{IpAddr, ToSocketAddrs};
+
+use secrecy::ExposeSecret;
+
+use super::layers::ConfigError;
+use super::model::{Config, Profile};
+
+const MIN_SECRET: usize = 32;
+const DEVELOPMENT: [&str; 2] = [
+    "development-only-secret-development-only",
+    "test-only-secret-test-only-secret",
+];
+const DEVELOPMENT_PASSWORD: &str = "admin123";
+
+/// Refuses what is well-formed and still must not be used.
+pub(super) fn validate(config: &Config, profile: &Profile) -> Result<(), ConfigError> {
+    let refuse = |key: &'static str, message: String| {
+        Err(ConfigError::Unacceptable {
+            key,
+            profile: profile.name().to_owned(),
+            message,
+        })
+    };
+    let Config {
+        server,
+        database,
+        auth,
+        cache,
+    } = config;
+
+    let positive = [
+        ("database.wait", database.wait),
+        ("database.timeout", database.timeout),
+        ("auth.token_ttl", auth.token_ttl),
+        ("auth.login_window", auth.login_window),
+        ("cache.default_ttl", cache.default_ttl),
+        ("cache.user_ttl", cache.user_ttl),
+        ("cache.product_ttl", cache.product_ttl),
+    ];
+    for (key, duration) in positive {
+        if duration.is_zero() {
+            return refuse(key, "must be longer than 0s".into());
+        }
+    }
+    for (key, share) in [
+        ("cache.jitter", cache.jitter),
+        ("cache.eager_refresh", cache.eager_refresh),
+    ] {
+        if !(0.0..=1.0).contains(&share) {
+            return refuse(key, format!("is {share}; accepted are numbers from 0 to 1"));
+        }
+    }
+    let at_least_one = [
+        ("database.pool_size", database.pool_size),
+        ("auth.argon2_iterations", auth.argon2_iterations),
+        ("auth.login_attempts", auth.login_attempts),
+        (
+            "auth.login_attempts_per_address",
+            auth.login_attempts_per_address,
+        ),
+        (
+            "auth.login_attempts_per_account",
+            auth.login_attempts_per_account,
+        ),
+    ];
+    for (key, number) in at_least_one {
+        if number == 0 {
+            return refuse(key, "must be at least 1".into());
+        }
+    }
+    if !(8 * 1024..=4 << 30).contains(&auth.argon2_memory.as_u64()) {
+        return refuse("auth.argon2_memory", "must be from 8KiB to 4GiB".into());
+    }
+    if server.max_body.as_u64() == 0 {
+        return refuse("server.max_body", "must be at least 1B".into());
+    }
+    let scheme = database
+        .url
+        .split_once("://")
+        .map_or("", |(scheme, _)| scheme);
+    if !["sqlite", "postgres", "postgresql"].contains(&scheme) {
+        return refuse(
+            "database.url",
+            format!("has the scheme `{scheme}`; accepted are sqlite://PATH and postgres://…"),
+        );
+    }
+
+    let secret = auth.jwt_secret.expose_secret();
+    let password = auth.admin_password.expose_secret();
+    if secret.len() < MIN_SECRET {
+        return refuse(
+            "auth.jwt_secret",
+            format!(
+                "has {} bytes; it takes at least {MIN_SECRET}, for example the output of \
+                 `openssl rand -base64 48`",
+                secret.len()
+            ),
+        );
+    }
+    if auth.admin_email.is_empty() != password.is_empty() {
+        return refuse(
+            "auth.admin_email",
+            "takes auth.admin_password with it, or neither".into(),
+        );
+    }
+    if !profile.has_public_secrets() {
+        if DEVELOPMENT.contains(&secret) {
+            return refuse(
+                "auth.jwt_secret",
+                "is the development one, which everybody knows".into(),
+            );
+        }
+        if password == DEVELOPMENT_PASSWORD {
+            return refuse(
+                "auth.admin_password",
+                "is the development one, which everybody knows".into(),
+            );
+        }
+    } else if !is_loopback(&server.host) {
+        return refuse(
+            "server.host",
+            format!(
+                "is `{}`: this profile's secrets are public, so it listens on loopback addresses \
+                 only (127.0.0.1, ::1, localhost); choose --profile production",
+                server.host
+            ),
+        );
+    }
+    Ok(())
+}
+
+/// Whether every address the name stands for is this machine's own.
+fn is_loopback(host: &str) -> bool {
+    if let Ok(address) = host.trim_matches(['[', ']']).parse::<IpAddr>() {
+        return address.is_loopback();
+    }
+    (host, 0)
+        .to_socket_addrs()
+        .is_ok_and(|mut addresses| addresses.all(|a| a.ip().is_loopback()))
+}
