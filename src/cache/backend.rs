@@ -1,0 +1,149 @@
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use super::change::Change;
+use super::clock::Timestamp;
+use super::counters::Count;
+use super::entry::Entry;
+use super::key::Key;
+use super::pattern::Pattern;
+
+/// The right to store one value under one key, until anything voids that key.
+///
+/// It cannot be cloned: what was loaded once is stored at most once.
+#[derive(Debug)]
+pub struct Ticket {
+    key: Key,
+    epoch: u128,
+}
+
+impl Ticket {
+    /// For backends: a ticket for `key`, good while the key is in `epoch`.
+    pub fn new(key: Key, epoch: u128) -> Self {
+        Self { key, epoch }
+    }
+
+    /// The key it is for.
+    pub fn key(&self) -> &Key {
+        &self.key
+    }
+
+    /// Two tickets of one key have the same epoch only if nothing voided the key between them.
+    /// Loads under the same epoch may therefore be shared (recovery rule 8).
+    pub fn epoch(&self) -> u128 {
+        self.epoch
+    }
+}
+
+/// What a lookup is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// To answer a read: a fresh entry is a hit.
+    Read,
+    /// To load the value anew whatever is there: an entry is at most stale.
+    Refresh,
+}
+
+/// Which tier an entry came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Tier {
+    /// This process's memory.
+    Near,
+    /// A server that instances share.
+    Far,
+}
+
+/// What a lookup found.
+#[derive(Debug)]
+pub enum Lookup {
+    /// A fresh entry.
+    Hit(Entry, Tier),
+    /// An entry past its TTL, or one that is to be refreshed. It may answer only while the source
+    /// is away.
+    Stale(Entry, Tier, Option<Ticket>),
+    /// Nothing. Without a ticket, what is loaded cannot be stored.
+    Miss(Option<Ticket>),
+}
+
+/// What became of a fill.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Filled {
+    /// The entry is stored.
+    Stored,
+    /// The key was voided since the ticket was taken, or the backend could not store it.
+    Refused,
+}
+
+/// Whether every tier is known to have dropped what was voided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Voided {
+    /// All of them have.
+    Confirmed,
+    /// A tier did not answer. The backend no longer trusts it.
+    Unconfirmed,
+}
+
+/// What a backend knows of itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct BackendStats {
+    /// Whether the backend keeps anything at all at present.
+    pub available: bool,
+    /// Entries kept, approximately.
+    pub entries: u64,
+    /// Bytes they take, approximately.
+    pub used_memory: u64,
+    /// Connections that the shared server has, from anybody.
+    pub connected_clients: u64,
+}
+
+/// Where entries are kept.
+///
+/// Every backend keeps these rules, which the contract suite in `lab/` checks:
+///
+/// 1. A ticket taken before a key, or its group, was voided never fills it.
+/// 2. A void writes through only under a ticket that is still good; otherwise it removes.
+/// 3. A void destroys every ticket of the key, those of readers and those of writers.
+/// 4. Where state that a ticket needs was lost, the fill is refused: the safe direction is always
+///    "not cached".
+/// 5. No failure reaches the caller: what cannot be looked up is a miss without a ticket.
+#[async_trait]
+pub trait CacheBackend: Send + Sync + 'static {
+    /// The name that configuration and statistics use.
+    fn name(&self) -> &'static str;
+
+    /// A fresh entry that is at hand without waiting. The hot path: no future, no lock.
+    fn peek(&self, key: &Key, now: Timestamp) -> Option<Entry>;
+
+    /// Looks a key up, and hands out a ticket where it has nothing fresh.
+    async fn lookup(&self, key: &Key, mode: Mode, now: Timestamp) -> Lookup;
+
+    /// A ticket for a writer, to be taken before its transaction begins.
+    async fn ticket(&self, key: &Key) -> Option<Ticket>;
+
+    /// Stores what was loaded, if the ticket is still good.
+    async fn fill(&self, ticket: Ticket, entry: Entry) -> Filled;
+
+    /// Makes everything in `change` stale, after the commit and before its acknowledgement.
+    /// `through` is stored in the same step if its ticket is still good.
+    async fn void(&self, change: &Change, through: Option<(Ticket, Entry)>) -> Voided;
+
+    /// Drops every copy and every ticket at once, without waiting: for when it is not known what
+    /// went stale.
+    fn distrust(&self);
+
+    /// Removes the keys that match, and refuses every load of them under way. Answers how many
+    /// there were. Counters stay.
+    async fn clear(&self, pattern: &Pattern) -> u64;
+
+    /// Whether there is an entry under the key that answers reads.
+    async fn exists(&self, key: &Key, now: Timestamp) -> bool;
+
+    /// Adds to a counter and answers its new value. A counter starts at zero and is forgotten
+    /// `window` after it was started. Counters are not entries: nothing voids or clears them.
+    async fn increment(&self, counter: &str, by: i64, window: Duration, now: Timestamp) -> Count;
+
+    /// What the backend knows of itself.
+    async fn stats(&self) -> BackendStats;
+}

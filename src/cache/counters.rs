@@ -1,0 +1,52 @@
+use std::time::Duration;
+
+use moka::policy::EvictionPolicy;
+use moka::sync::Cache as Moka;
+
+use super::clock::Timestamp;
+
+/// A counter's value, and when it will be forgotten.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Count {
+    /// The value.
+    pub value: i64,
+    /// When it starts at zero again.
+    pub until: Timestamp,
+}
+
+/// How many counters are kept; beyond, the least recently used is forgotten.
+const CAPACITY: u64 = 100_000;
+
+/// Counters in this process's memory.
+pub(super) struct Counters(Moka<String, Count>);
+
+impl Counters {
+    pub(super) fn new() -> Self {
+        // Not the default policy: TinyLFU may refuse a newcomer, and a refused counter counts
+        // nothing.
+        let counters = Moka::builder()
+            .max_capacity(CAPACITY)
+            .eviction_policy(EvictionPolicy::lru())
+            .time_to_live(Duration::from_secs(24 * 3600));
+        Self(counters.build())
+    }
+
+    pub(super) fn add(&self, name: &str, by: i64, window: Duration, now: Timestamp) -> Count {
+        let entry = self.0.entry_by_ref(name).and_upsert_with(|old| {
+            match old
+                .map(moka::Entry::into_value)
+                .filter(|count| now < count.until)
+            {
+                Some(count) => Count {
+                    value: count.value.saturating_add(by),
+                    ..count
+                },
+                None => Count {
+                    value: by,
+                    until: now + window,
+                },
+            }
+        });
+        entry.into_value()
+    }
+}

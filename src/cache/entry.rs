@@ -1,0 +1,50 @@
+use bytes::Bytes;
+
+use super::clock::Timestamp;
+
+/// What is kept under a key: bytes, or the knowledge that there is nothing, and its times.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    pub(super) value: Option<Bytes>,
+    pub(super) stored: Timestamp,
+    pub(super) refresh_from: Timestamp,
+    pub(super) fresh_until: Timestamp,
+    pub(super) keep_until: Timestamp,
+}
+
+impl Entry {
+    /// The bytes; `None` says that the source was asked and had nothing.
+    pub fn value(&self) -> Option<&Bytes> {
+        self.value.as_ref()
+    }
+
+    /// When it was stored.
+    pub fn stored(&self) -> Timestamp {
+        self.stored
+    }
+
+    /// Until when it answers reads.
+    pub fn fresh_until(&self) -> Timestamp {
+        self.fresh_until
+    }
+
+    /// Until when it may still answer, marked, while the source is away.
+    pub fn keep_until(&self) -> Timestamp {
+        self.keep_until
+    }
+
+    /// Whether it answers reads at `now`.
+    pub fn is_fresh(&self, now: Timestamp) -> bool {
+        now < self.fresh_until
+    }
+
+    /// Whether it may answer at `now` while the source is away.
+    pub fn is_kept(&self, now: Timestamp) -> bool {
+        now < self.keep_until
+    }
+
+    /// Whether a hit at `now` should load it anew in the background.
+    pub fn wants_refresh(&self, now: Timestamp) -> bool {
+        now >= self.refresh_from
+    }
+}

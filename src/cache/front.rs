@@ -1,0 +1,491 @@
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::backend::{BackendStats, CacheBackend, Filled, Lookup, Mode, Ticket, Tier, Voided};
+use super::cached::Cacheable;
+use super::change::{Change, Written};
+use super::clock::{Clock, Timestamp};
+use super::counters::Count;
+use super::entry::Entry;
+use super::flight::{Flight, Flights};
+use super::key::Key;
+use super::pattern::Pattern;
+use super::policy::Policy;
+use super::stats::{CacheStats, Counts, increment};
+use super::tasks::Tasks;
+
+/// What the cache must know of the errors of the source of truth.
+pub trait SourceError: Clone + Send + Sync + 'static {
+    /// Whether the source could not be asked, so that a copy past its time may answer.
+    fn is_outage(&self) -> bool;
+
+    /// Whether the write that ended in this error may have been committed all the same.
+    fn may_have_committed(&self) -> bool;
+
+    /// The error of work that ended without an answer, as when it panicked.
+    fn interrupted() -> Self;
+}
+
+/// Where a read's answer came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// The cache. The TTL is in seconds, negative for an answer kept past its time because the
+    /// source is away.
+    Hit {
+        /// The tier that had it.
+        tier: Tier,
+        /// What is left of its time.
+        ttl: i64,
+    },
+    /// The source of truth.
+    Loaded {
+        /// Why the cache did not answer.
+        reason: Forward,
+        /// Whether the cache keeps it now.
+        stored: bool,
+        /// Whether another reader's load was shared.
+        collapsed: bool,
+    },
+}
+
+/// Why a read went on to the source of truth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Forward {
+    /// The cache had nothing.
+    Miss,
+    /// What the cache had was past its time.
+    Stale,
+    /// The request asked for it.
+    Request,
+    /// The cache takes no part.
+    Bypass,
+}
+
+/// A read's answer.
+#[derive(Clone, Debug)]
+pub struct Read<T> {
+    /// The value; `None` if there is none.
+    pub value: Option<T>,
+    /// Where it came from.
+    pub source: Source,
+}
+
+/// A value that was at hand.
+pub type Hit<T> = Read<T>;
+
+/// The cache as services use it: typed, coalescing, and safe by construction.
+///
+/// Clones share everything.
+#[derive(Clone)]
+pub struct Cache {
+    backend: Arc<dyn CacheBackend>,
+    clock: Arc<dyn Clock>,
+    flights: Flights,
+    tasks: Tasks,
+    counts: Arc<Counts>,
+}
+
+/// What a flight brings home.
+#[derive(Clone)]
+struct Loaded<T> {
+    value: Option<T>,
+    stored: bool,
+}
+
+impl Cache {
+    /// A cache on this backend.
+    pub fn new(backend: Arc<dyn CacheBackend>, clock: Arc<dyn Clock>, tasks: Tasks) -> Self {
+        Self {
+            backend,
+            clock,
+            flights: Flights::default(),
+            tasks,
+            counts: Arc::default(),
+        }
+    }
+
+    /// The same cache with counts of its own, for reads that are not the user's, such as the
+    /// check of who is calling.
+    pub fn counting_apart(&self) -> Self {
+        Self {
+            counts: Arc::default(),
+            ..self.clone()
+        }
+    }
+
+    /// A fresh value that is at hand without waiting: the hot path. `None` sends the caller to
+    /// [`read`](Self::read), which also looks after entries that want a refresh.
+    #[inline]
+    pub fn peek<T: Cacheable>(&self, key: &Key) -> Option<Hit<T>> {
+        let now = self.clock.now();
+        let entry = self
+            .backend
+            .peek(key, now)
+            .filter(|entry| !entry.wants_refresh(now))?;
+        let hit = hit(&entry, Tier::Near, now)?;
+        self.counts.hits.increment();
+        Some(hit)
+    }
+
+    /// Reads through the cache: a fresh entry, or else what `load` brings, stored for the next.
+    ///
+    /// Readers that miss together share one load, unless a write came between them. `load` runs
+    /// in a task of its own, so that a first caller who hangs up does not make the others wait
+    /// anew. With [`Mode::Refresh`] the answer is from a load that began after this call.
+    ///
+    /// # Errors
+    /// What `load` answers. While the source is away, an entry within its stale limit answers
+    /// instead.
+    pub async fn read<T, E, F>(
+        &self,
+        key: &Key,
+        policy: Policy,
+        mode: Mode,
+        load: impl FnOnce() -> F + Send + 'static,
+    ) -> Result<Read<T>, E>
+    where
+        T: Cacheable,
+        E: SourceError,
+        F: Future<Output = Result<Option<T>, E>> + Send + 'static,
+    {
+        let now = self.clock.now();
+        let (stale, ticket, reason) = match self.backend.lookup(key, mode, now).await {
+            Lookup::Hit(entry, tier) => match hit(&entry, tier, now) {
+                Some(hit) => {
+                    log::debug!("hit {key}");
+                    self.counts.hits.increment();
+                    if entry.wants_refresh(now) {
+                        self.refresh(key.clone(), policy, load).await;
+                    }
+                    return Ok(hit);
+                }
+                None => {
+                    // Not a value of this type: nobody can use it, so it goes.
+                    log::warn!("{key} held bytes that are no such value; removed");
+                    let _ = self.backend.void(&Change::of(key.clone()), None).await;
+                    (None, self.backend.ticket(key).await, Forward::Miss)
+                }
+            },
+            Lookup::Stale(entry, tier, ticket) => (Some((entry, tier)), ticket, Forward::Stale),
+            Lookup::Miss(Some(ticket)) => (None, Some(ticket), Forward::Miss),
+            Lookup::Miss(None) => (None, None, Forward::Bypass),
+        };
+        log::debug!("miss {key}");
+        let reason = if mode == Mode::Refresh && reason != Forward::Bypass {
+            Forward::Request
+        } else {
+            reason
+        };
+        match self.load(key, policy, mode, ticket, load).await {
+            Ok((loaded, collapsed)) => {
+                self.counts.misses.increment();
+                let Loaded { value, stored } = loaded;
+                Ok(Read {
+                    value,
+                    source: Source::Loaded {
+                        reason,
+                        stored,
+                        collapsed,
+                    },
+                })
+            }
+            Err(error) => {
+                let kept = stale
+                    .filter(|(entry, _)| {
+                        mode == Mode::Read && error.is_outage() && entry.is_kept(now)
+                    })
+                    .and_then(|(entry, tier)| hit(&entry, tier, now));
+                let Some(kept) = kept else {
+                    self.counts.misses.increment();
+                    return Err(error);
+                };
+                self.counts.hits.increment();
+                increment(&self.counts.stale_served);
+                Ok(kept)
+            }
+        }
+    }
+
+    /// Loads, in company where there is a ticket and the answer may be shared.
+    async fn load<T, E, F>(
+        &self,
+        key: &Key,
+        policy: Policy,
+        mode: Mode,
+        ticket: Option<Ticket>,
+        load: impl FnOnce() -> F + Send + 'static,
+    ) -> Result<(Loaded<T>, bool), E>
+    where
+        T: Cacheable,
+        E: SourceError,
+        F: Future<Output = Result<Option<T>, E>> + Send + 'static,
+    {
+        let Some(ticket) = ticket else {
+            return load().await.map(|value| {
+                (
+                    Loaded {
+                        value,
+                        stored: false,
+                    },
+                    false,
+                )
+            });
+        };
+        // A refresh must not join a load that began before it.
+        if mode == Mode::Refresh {
+            let cache = self.clone();
+            let alone = self
+                .tasks
+                .spawn(async move { cache.load_and_fill(ticket, policy, load()).await });
+            return alone
+                .await
+                .unwrap_or_else(|_| Err(E::interrupted()))
+                .map(|loaded| (loaded, false));
+        }
+        let (seat, flight) = self.flights.board(key, ticket.epoch());
+        let collapsed = flight.is_none();
+        let spare = match flight {
+            Some(flight) => {
+                self.fly(flight, ticket, policy, load);
+                None
+            }
+            None => {
+                increment(&self.counts.coalesced);
+                Some(load)
+            }
+        };
+        match (seat.landing::<Result<Loaded<T>, E>>().await, spare) {
+            (Some(outcome), _) => outcome.map(|loaded| (loaded, collapsed)),
+            // The flight was abandoned: whoever only waited can still load for themself.
+            (None, Some(load)) => load().await.map(|value| {
+                (
+                    Loaded {
+                        value,
+                        stored: false,
+                    },
+                    false,
+                )
+            }),
+            (None, None) => Err(E::interrupted()),
+        }
+    }
+
+    fn fly<T, E, F>(
+        &self,
+        flight: Flight,
+        ticket: Ticket,
+        policy: Policy,
+        load: impl FnOnce() -> F + Send + 'static,
+    ) where
+        T: Cacheable,
+        E: SourceError,
+        F: Future<Output = Result<Option<T>, E>> + Send + 'static,
+    {
+        let cache = self.clone();
+        self.tasks.spawn(async move {
+            flight.land(cache.load_and_fill(ticket, policy, load()).await);
+        });
+    }
+
+    async fn load_and_fill<T, E>(
+        &self,
+        ticket: Ticket,
+        policy: Policy,
+        load: impl Future<Output = Result<Option<T>, E>>,
+    ) -> Result<Loaded<T>, E>
+    where
+        T: Cacheable,
+    {
+        let value = load.await?;
+        if value.is_none() && policy.negative_ttl.is_zero() {
+            return Ok(Loaded {
+                value,
+                stored: false,
+            });
+        }
+        let entry = policy.entry(value.as_ref().map(Cacheable::to_bytes), self.clock.now());
+        let filled = self.backend.fill(ticket, entry).await;
+        increment(match filled {
+            Filled::Stored => &self.counts.fills,
+            Filled::Refused => &self.counts.fills_refused,
+        });
+        Ok(Loaded {
+            value,
+            stored: filled == Filled::Stored,
+        })
+    }
+
+    /// Loads an entry anew in the background, if nobody is doing so.
+    async fn refresh<T, E, F>(
+        &self,
+        key: Key,
+        policy: Policy,
+        load: impl FnOnce() -> F + Send + 'static,
+    ) where
+        T: Cacheable,
+        E: SourceError,
+        F: Future<Output = Result<Option<T>, E>> + Send + 'static,
+    {
+        let Some(ticket) = self.backend.ticket(&key).await else {
+            return;
+        };
+        if let (_, Some(flight)) = self.flights.board(&key, ticket.epoch()) {
+            increment(&self.counts.refreshes);
+            self.fly(flight, ticket, policy, load);
+        }
+    }
+
+    /// Writes to the source of truth and makes what it changed stale, in a task that nobody can
+    /// cancel: once `work` has committed, its void follows, even if the caller is gone.
+    ///
+    /// The writer's ticket is taken before `work` begins; the void comes after its commit and
+    /// before this answers. What [`Written::through`] hands on is stored only if no other void
+    /// came between.
+    ///
+    /// # Errors
+    /// What `work` answers. If it may have committed all the same, its void was sent too.
+    pub async fn write<T, E>(
+        &self,
+        change: Change,
+        work: impl Future<Output = Result<Written<T>, E>> + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: SourceError,
+    {
+        let cache = self.clone();
+        let task = self
+            .tasks
+            .spawn(async move { cache.write_and_void(change, work).await });
+        task.await.unwrap_or_else(|_| Err(E::interrupted()))
+    }
+
+    async fn write_and_void<T, E: SourceError>(
+        &self,
+        mut change: Change,
+        work: impl Future<Output = Result<Written<T>, E>>,
+    ) -> Result<T, E> {
+        let unfinished = DistrustOnDrop(self);
+        let ticket = match change.written() {
+            Some(key) => self.backend.ticket(key).await,
+            None => None,
+        };
+        let result = match work.await {
+            Ok(Written {
+                result,
+                also,
+                through,
+            }) => {
+                change.extend(also);
+                let through = ticket.zip(through).map(|(ticket, (value, policy))| {
+                    (ticket, policy.entry(value, self.clock.now()))
+                });
+                self.void(&change, through).await;
+                Ok(result)
+            }
+            Err(error) if error.may_have_committed() => {
+                // A commit whose outcome is unknown voids too (rule 3 of the idea).
+                self.void(&change, None).await;
+                if change.written().is_none() {
+                    self.distrust("a write of unknown outcome may have made something new");
+                }
+                Err(error)
+            }
+            Err(error) => Err(error),
+        };
+        std::mem::forget(unfinished);
+        result
+    }
+
+    async fn void(&self, change: &Change, through: Option<(Ticket, Entry)>) {
+        increment(&self.counts.voids);
+        if self.backend.void(change, through).await == Voided::Unconfirmed {
+            increment(&self.counts.voids_unconfirmed);
+        }
+    }
+
+    fn distrust(&self, why: &str) {
+        log::warn!("everything cached is distrusted: {why}");
+        increment(&self.counts.distrusts);
+        self.backend.distrust();
+    }
+
+    /// Counts a read that was put together from several reads of a cache counting apart.
+    pub fn count(&self, source: Source) {
+        match source {
+            Source::Hit { .. } => self.counts.hits.increment(),
+            Source::Loaded { .. } => self.counts.misses.increment(),
+        }
+    }
+
+    /// Removes the keys that match, in every tier. Answers how many there were.
+    pub async fn clear(&self, pattern: &Pattern) -> u64 {
+        self.backend.clear(pattern).await
+    }
+
+    /// Whether a key has an entry that answers reads.
+    pub async fn exists(&self, key: &Key) -> bool {
+        self.backend.exists(key, self.clock.now()).await
+    }
+
+    /// Adds to a counter that is forgotten `window` after its start; answers its new value and
+    /// how long it will be remembered.
+    pub async fn increment(&self, counter: &str, by: i64, window: Duration) -> (i64, Duration) {
+        let now = self.clock.now();
+        let Count { value, until } = self.backend.increment(counter, by, window, now).await;
+        (value, until.since(now))
+    }
+
+    /// The backend's name.
+    pub fn backend_name(&self) -> &'static str {
+        self.backend.name()
+    }
+
+    /// What this cache has done.
+    pub fn stats(&self) -> CacheStats {
+        self.counts.snapshot()
+    }
+
+    /// What its backend knows of itself.
+    pub async fn backend_stats(&self) -> BackendStats {
+        self.backend.stats().await
+    }
+}
+
+/// Distrusts everything if a write ends without its void, by a panic or by the runtime's end: it
+/// may have committed, and nobody knows what.
+struct DistrustOnDrop<'a>(&'a Cache);
+
+impl Drop for DistrustOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0
+            .distrust("a write ended before it could void what it changed");
+    }
+}
+
+/// A read's answer out of an entry; `None` if the entry holds no `T`.
+fn hit<T: Cacheable>(entry: &Entry, tier: Tier, now: Timestamp) -> Option<Hit<T>> {
+    let value = match entry.value() {
+        Some(bytes) => Some(T::from_bytes(bytes)?),
+        None => None,
+    };
+    let ttl = entry.fresh_until().seconds_from(now);
+    Some(Read {
+        value,
+        source: Source::Hit { tier, ttl },
+    })
+}
+
+/// The bytes themselves can be kept as they are.
+impl Cacheable for Bytes {
+    fn to_bytes(&self) -> Bytes {
+        self.clone()
+    }
+
+    fn from_bytes(bytes: &Bytes) -> Option<Self> {
+        Some(bytes.clone())
+    }
+}

@@ -1,0 +1,101 @@
+use std::fmt;
+use std::hash::{Hash, Hasher};
+
+use compact_str::CompactString;
+
+/// Names a set of keys that go stale together, such as every page of a list.
+///
+/// Voiding a group is one operation however many keys it has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Group(&'static str);
+
+impl Group {
+    /// A group with this name.
+    pub const fn new(name: &'static str) -> Self {
+        Self(name)
+    }
+
+    /// The group's name.
+    pub const fn name(&self) -> &'static str {
+        self.0
+    }
+}
+
+/// Names one cached value, for example `user:7`. A key belongs to at most one [`Group`], which
+/// must follow from its name: two keys of the same name are the same key.
+///
+/// Short names are kept inline, so that making the key of a row allocates nothing.
+#[derive(Clone)]
+pub struct Key {
+    name: CompactString,
+    group: Option<Group>,
+}
+
+impl Key {
+    /// The key `kind:id`.
+    pub fn of_id(kind: &str, id: i64) -> Self {
+        let mut digits = itoa::Buffer::new();
+        Self::of_text(kind, digits.format(id))
+    }
+
+    /// The key `kind:text`. The text may hold anything, colons and newlines too.
+    pub fn of_text(kind: &str, text: &str) -> Self {
+        let mut name = CompactString::with_capacity(kind.len() + 1 + text.len());
+        name.push_str(kind);
+        name.push(':');
+        name.push_str(text);
+        Self { name, group: None }
+    }
+
+    /// The key of this name, exactly.
+    pub fn named(name: &str) -> Self {
+        Self {
+            name: CompactString::new(name),
+            group: None,
+        }
+    }
+
+    /// The same key as a member of `group`.
+    pub fn in_group(self, group: Group) -> Self {
+        Self {
+            group: Some(group),
+            ..self
+        }
+    }
+
+    /// The key's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The group it belongs to.
+    pub fn group(&self) -> Option<Group> {
+        self.group
+    }
+}
+
+impl PartialEq for Key {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name
+    }
+}
+
+impl Eq for Key {}
+
+impl Hash for Key {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.name.hash(state);
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?}", self.name.as_str())
+    }
+}

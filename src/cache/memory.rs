@@ -1,0 +1,260 @@
+use std::hash::Hash;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use ahash::RandomState;
+use async_trait::async_trait;
+use moka::Expiry;
+use moka::sync::Cache as Moka;
+use parking_lot::Mutex;
+
+use super::backend::{BackendStats, CacheBackend, Filled, Lookup, Mode, Ticket, Tier, Voided};
+use super::change::Change;
+use super::clock::Timestamp;
+use super::counters::{Count, Counters};
+use super::entry::Entry;
+use super::key::{Group, Key};
+use super::pattern::Pattern;
+
+/// How many epochs the keys share. Keys that share one refuse each other's fills when either is
+/// voided, which costs a hit and never the truth.
+const STRIPES: usize = 4096;
+
+/// How many generations the groups share.
+const GENERATIONS: usize = 256;
+
+/// What an entry takes besides its key and its bytes: the slot, and moka's own bookkeeping.
+const OVERHEAD: usize = 256;
+
+/// Keeps entries in this process's memory, in moka.
+///
+/// Each key belongs to a *stripe*, whose epoch every void of one of its keys raises. A ticket is
+/// the epoch at the time of the miss, and a fill compares and inserts under the stripe's lock.
+/// moka's own loading (`get_with`) is not used: an `invalidate` during its load is lost.
+///
+/// The pages of a group carry the group's generation. Voiding the group raises it, and every page
+/// stored under an older one is no hit any more.
+pub struct MemoryBackend {
+    entries: Moka<Key, Slot, RandomState>,
+    hasher: RandomState,
+    stripes: Box<[Mutex<u64>]>,
+    generations: Box<[AtomicU64]>,
+    /// Raised by `distrust`: a slot of an earlier era is no hit.
+    era: AtomicU64,
+    counters: Counters,
+}
+
+/// An entry, and what must still be so for it to be true.
+#[derive(Clone)]
+struct Slot {
+    entry: Entry,
+    group: Option<Group>,
+    generation: u64,
+    era: u64,
+}
+
+/// Lets moka drop an entry once it may not even be served stale. Whether an entry is fresh is
+/// decided by the times it carries.
+struct KeepUntil;
+
+impl KeepUntil {
+    fn life(slot: &Slot) -> Duration {
+        slot.entry.keep_until().since(slot.entry.stored())
+    }
+}
+
+impl Expiry<Key, Slot> for KeepUntil {
+    fn expire_after_create(&self, _: &Key, slot: &Slot, _: Instant) -> Option<Duration> {
+        Some(Self::life(slot))
+    }
+
+    fn expire_after_update(
+        &self,
+        _: &Key,
+        slot: &Slot,
+        _: Instant,
+        _: Option<Duration>,
+    ) -> Option<Duration> {
+        Some(Self::life(slot))
+    }
+}
+
+impl MemoryBackend {
+    /// Keeps up to about `capacity` bytes.
+    pub fn new(capacity: u64) -> Self {
+        let hasher = RandomState::new();
+        let entries = Moka::builder()
+            .max_capacity(capacity)
+            .weigher(|key: &Key, slot: &Slot| {
+                let bytes = slot.entry.value().map_or(0, bytes::Bytes::len);
+                u32::try_from(key.name().len() + bytes + OVERHEAD).unwrap_or(u32::MAX)
+            })
+            .expire_after(KeepUntil)
+            .build_with_hasher(hasher.clone());
+        Self {
+            entries,
+            hasher,
+            stripes: (0..STRIPES).map(|_| Mutex::new(0)).collect(),
+            generations: (0..GENERATIONS).map(|_| AtomicU64::new(0)).collect(),
+            era: AtomicU64::new(0),
+            counters: Counters::new(),
+        }
+    }
+
+    fn stripe(&self, key: &Key) -> &Mutex<u64> {
+        &self.stripes[self.index(key, STRIPES)]
+    }
+
+    fn generation(&self, group: Group) -> &AtomicU64 {
+        &self.generations[self.index(group, GENERATIONS)]
+    }
+
+    fn index(&self, value: impl Hash, of: usize) -> usize {
+        self.hasher.hash_one(value) as usize % of
+    }
+
+    fn generation_of(&self, group: Option<Group>) -> u64 {
+        group.map_or(0, |group| self.generation(group).load(Ordering::SeqCst))
+    }
+
+    /// The key's epoch: its stripe's in the upper half, its group's generation in the lower.
+    fn epoch(&self, key: &Key) -> u128 {
+        let epoch = *self.stripe(key).lock();
+        pack(epoch, self.generation_of(key.group()))
+    }
+
+    /// The slot under the key, unless its group was voided or everything distrusted since.
+    fn get(&self, key: &Key) -> Option<Slot> {
+        self.entries.get(key).filter(|slot| {
+            slot.generation == self.generation_of(slot.group)
+                && slot.era == self.era.load(Ordering::SeqCst)
+        })
+    }
+
+    /// Voids one key: value and tickets. Stores `through` in the same step if no other void came
+    /// since its ticket was taken, so that of overlapping writers none leaves the older value.
+    fn void_key(&self, key: &Key, through: Option<(Ticket, Entry)>) {
+        let mut epoch = self.stripe(key).lock();
+        let good = through
+            .filter(|(ticket, _)| ticket.epoch() == pack(*epoch, self.generation_of(key.group())));
+        *epoch += 1;
+        match good {
+            Some((_, entry)) => self.insert(key, entry, self.generation_of(key.group())),
+            None => self.entries.invalidate(key),
+        }
+    }
+
+    /// Only ever called with the key's stripe locked: `distrust` relies on it.
+    fn insert(&self, key: &Key, entry: Entry, generation: u64) {
+        let era = self.era.load(Ordering::SeqCst);
+        self.entries.insert(
+            key.clone(),
+            Slot {
+                entry,
+                group: key.group(),
+                generation,
+                era,
+            },
+        );
+    }
+}
+
+fn pack(epoch: u64, generation: u64) -> u128 {
+    (u128::from(epoch) << 64) | u128::from(generation)
+}
+
+#[async_trait]
+impl CacheBackend for MemoryBackend {
+    fn name(&self) -> &'static str {
+        "memory"
+    }
+
+    fn peek(&self, key: &Key, now: Timestamp) -> Option<Entry> {
+        self.get(key)
+            .map(|slot| slot.entry)
+            .filter(|entry| entry.is_fresh(now))
+    }
+
+    async fn lookup(&self, key: &Key, mode: Mode, now: Timestamp) -> Lookup {
+        // The ticket before the look: a void between the two must spoil it.
+        let ticket = Ticket::new(key.clone(), self.epoch(key));
+        match self.get(key) {
+            Some(slot) if mode == Mode::Read && slot.entry.is_fresh(now) => {
+                Lookup::Hit(slot.entry, Tier::Near)
+            }
+            Some(slot) if slot.entry.is_kept(now) => {
+                Lookup::Stale(slot.entry, Tier::Near, Some(ticket))
+            }
+            _ => Lookup::Miss(Some(ticket)),
+        }
+    }
+
+    async fn ticket(&self, key: &Key) -> Option<Ticket> {
+        Some(Ticket::new(key.clone(), self.epoch(key)))
+    }
+
+    async fn fill(&self, ticket: Ticket, entry: Entry) -> Filled {
+        let key = ticket.key();
+        let epoch = self.stripe(key).lock();
+        let generation = self.generation_of(key.group());
+        if ticket.epoch() != pack(*epoch, generation) {
+            return Filled::Refused;
+        }
+        // A group voided from here on raises the generation past the one stored.
+        self.insert(key, entry, generation);
+        Filled::Stored
+    }
+
+    async fn void(&self, change: &Change, mut through: Option<(Ticket, Entry)>) -> Voided {
+        for key in change.keys() {
+            let mine = through.take_if(|(ticket, _)| ticket.key() == key);
+            self.void_key(key, mine);
+        }
+        for group in change.groups() {
+            self.generation(*group).fetch_add(1, Ordering::SeqCst);
+        }
+        Voided::Confirmed
+    }
+
+    fn distrust(&self) {
+        // Epochs before the era: whoever fills holds a stripe's lock, so what slipped in before
+        // its epoch rose still carries the era that ends here.
+        for stripe in &self.stripes {
+            *stripe.lock() += 1;
+        }
+        self.era.fetch_add(1, Ordering::SeqCst);
+        self.entries.invalidate_all();
+    }
+
+    async fn clear(&self, pattern: &Pattern) -> u64 {
+        for stripe in &self.stripes {
+            *stripe.lock() += 1;
+        }
+        let mut cleared = 0;
+        for (key, _) in &self.entries {
+            if pattern.matches(key.name()) {
+                cleared += u64::from(self.get(&key).is_some());
+                self.void_key(&key, None);
+            }
+        }
+        cleared
+    }
+
+    async fn exists(&self, key: &Key, now: Timestamp) -> bool {
+        self.peek(key, now).is_some()
+    }
+
+    async fn increment(&self, counter: &str, by: i64, window: Duration, now: Timestamp) -> Count {
+        self.counters.add(counter, by, window, now)
+    }
+
+    async fn stats(&self) -> BackendStats {
+        self.entries.run_pending_tasks();
+        BackendStats {
+            available: true,
+            entries: self.entries.entry_count(),
+            used_memory: self.entries.weighted_size(),
+            connected_clients: 0,
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! Copies of what the database holds, and the rules that keep them true.
+//!
+//! Every cache offers `set(key, value)`, and with it the oldest bug in caching: a reader loads
+//! v1, a writer commits v2 and invalidates, the reader then stores v1. Nobody can write that bug
+//! here, because a loaded value is stored only against a [`Ticket`] that was taken before the load
+//! and that every void of the key destroys.
+//!
+//! * [`Cache`] is what services use: typed reads that coalesce, writes that cannot lose their void.
+//! * [`CacheBackend`] is what it stands on: [`MemoryBackend`] and [`NullBackend`].
+//!
+//! This module moves bytes and knows no user: it depends on nothing else in the crate.
+
+mod backend;
+mod cached;
+mod change;
+mod clock;
+mod counters;
+mod entry;
+mod flight;
+mod front;
+mod key;
+mod memory;
+mod null;
+mod pattern;
+mod policy;
+mod stats;
+mod tasks;
+
+pub use backend::{BackendStats, CacheBackend, Filled, Lookup, Mode, Ticket, Tier, Voided};
+pub use cached::Cacheable;
+pub use change::{Change, Written};
+pub use clock::{Clock, ManualClock, SystemClock, Timestamp};
+pub use counters::Count;
+pub use entry::Entry;
+pub use front::{Cache, Forward, Hit, Read, Source, SourceError};
+pub use key::{Group, Key};
+pub use memory::MemoryBackend;
+pub use null::NullBackend;
+pub use pattern::{Pattern, PatternError};
+pub use policy::Policy;
+pub use stats::{CacheStats, ShardedCounter};
+pub use tasks::Tasks;

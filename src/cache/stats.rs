@@ -1,0 +1,122 @@
+use std::cell::Cell;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+
+use crossbeam_utils::CachePadded;
+
+const SHARDS: usize = 32;
+
+/// A counter for paths that every core runs: each thread adds to a cache line of its own.
+#[derive(Debug)]
+pub struct ShardedCounter([CachePadded<AtomicU64>; SHARDS]);
+
+impl ShardedCounter {
+    /// A counter at zero.
+    pub fn new() -> Self {
+        Self(std::array::from_fn(|_| CachePadded::new(AtomicU64::new(0))))
+    }
+
+    /// Adds one.
+    pub fn increment(&self) {
+        self.0[shard()].fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The sum over all threads.
+    pub fn get(&self) -> u64 {
+        self.0
+            .iter()
+            .map(|shard| shard.load(Ordering::Relaxed))
+            .sum()
+    }
+}
+
+impl Default for ShardedCounter {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The calling thread's shard: threads are dealt out in turn.
+fn shard() -> usize {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    thread_local! {
+        static MINE: Cell<usize> = const { Cell::new(usize::MAX) };
+    }
+    MINE.with(|mine| {
+        if mine.get() == usize::MAX {
+            mine.set(NEXT.fetch_add(1, Ordering::Relaxed) % SHARDS);
+        }
+        mine.get()
+    })
+}
+
+/// What a [`Cache`](super::Cache) has done so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CacheStats {
+    /// Reads answered out of the cache.
+    pub hits: u64,
+    /// Reads that went to the source.
+    pub misses: u64,
+    /// Misses that waited for another's load instead of loading themselves.
+    pub coalesced: u64,
+    /// Reads answered past the entry's time because the source was away; they count as hits too.
+    pub stale_served: u64,
+    /// Loads that were stored.
+    pub fills: u64,
+    /// Loads that were not stored, since a void had overtaken them.
+    pub fills_refused: u64,
+    /// Loads begun in the background because a hit was near its end.
+    pub refreshes: u64,
+    /// Writes that voided what they changed.
+    pub voids: u64,
+    /// Writes whose void a tier did not confirm.
+    pub voids_unconfirmed: u64,
+    /// Times everything was distrusted because it was not known what a write had changed.
+    pub distrusts: u64,
+}
+
+impl CacheStats {
+    /// Hits among all reads, in percent with two decimals; 0 before the first read.
+    pub fn hit_rate(&self) -> f64 {
+        let reads = self.hits + self.misses;
+        if reads == 0 {
+            return 0.0;
+        }
+        (self.hits as f64 / reads as f64 * 10_000.0).round() / 100.0
+    }
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Counts {
+    pub(super) hits: ShardedCounter,
+    pub(super) misses: ShardedCounter,
+    pub(super) coalesced: AtomicU64,
+    pub(super) stale_served: AtomicU64,
+    pub(super) fills: AtomicU64,
+    pub(super) fills_refused: AtomicU64,
+    pub(super) refreshes: AtomicU64,
+    pub(super) voids: AtomicU64,
+    pub(super) voids_unconfirmed: AtomicU64,
+    pub(super) distrusts: AtomicU64,
+}
+
+impl Counts {
+    pub(super) fn snapshot(&self) -> CacheStats {
+        let get = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        CacheStats {
+            hits: self.hits.get(),
+            misses: self.misses.get(),
+            coalesced: get(&self.coalesced),
+            stale_served: get(&self.stale_served),
+            fills: get(&self.fills),
+            fills_refused: get(&self.fills_refused),
+            refreshes: get(&self.refreshes),
+            voids: get(&self.voids),
+            voids_unconfirmed: get(&self.voids_unconfirmed),
+            distrusts: get(&self.distrusts),
+        }
+    }
+}
+
+pub(super) fn increment(count: &AtomicU64) {
+    count.fetch_add(1, Ordering::Relaxed);
+}
