@@ -1,0 +1,222 @@
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use diesel::connection::{Instrumentation, InstrumentationEvent, SimpleConnection};
+use diesel::prelude::*;
+use diesel::r2d2::R2D2Connection;
+use diesel::result::{ConnectionError, DatabaseErrorKind, Error as DieselError};
+
+use crate::config::{DatabaseConfig, Synchronous};
+
+/// A connection to either database. Queries are written once, against both.
+#[derive(diesel::MultiConnection)]
+pub(super) enum DbConnection {
+    Postgresql(PgConnection),
+    Sqlite(SqliteConnection),
+}
+
+/// What queries that return the rows they wrote are built for. (Diesel takes `as_returning` for one
+/// database only; the columns themselves serve both.)
+pub(super) type Backend = <DbConnection as Connection>::Backend;
+
+/// How long SQLite waits for another process's write.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Makes connections for the pool, of the kind that the URL's scheme names. (`MultiConnection`'s
+/// own `establish` tries every kind in turn: with PostgreSQL away it would open an SQLite file of
+/// that name.)
+#[derive(Clone)]
+pub(super) struct ConnectionManager {
+    target: Target,
+    synchronous: Synchronous,
+    timeout: Duration,
+    queries: Arc<AtomicU64>,
+}
+
+#[derive(Clone)]
+enum Target {
+    Postgresql(String),
+    Sqlite(String),
+}
+
+/// A pooled connection, and whether it was found to be lost.
+pub(super) struct PooledConnection {
+    pub(super) inner: DbConnection,
+    pub(super) lost: bool,
+}
+
+impl ConnectionManager {
+    pub(super) fn new(config: &DatabaseConfig, queries: Arc<AtomicU64>) -> Self {
+        let target = match config.url.strip_prefix("sqlite://") {
+            Some(path) => Target::Sqlite(path.to_owned()),
+            None => Target::Postgresql(with_timeouts(&config.url, config.wait)),
+        };
+        let (synchronous, timeout) = (config.sqlite_synchronous, config.timeout);
+        Self {
+            target,
+            synchronous,
+            timeout,
+            queries,
+        }
+    }
+
+    pub(super) fn is_sqlite(&self) -> bool {
+        matches!(self.target, Target::Sqlite(_))
+    }
+
+    /// Makes the folder that an SQLite file is to lie in.
+    pub(super) fn prepare(&self) -> std::io::Result<()> {
+        match &self.target {
+            Target::Sqlite(path) => {
+                let file = path.split('?').next().unwrap_or(path);
+                Path::new(file)
+                    .parent()
+                    .map_or(Ok(()), std::fs::create_dir_all)
+            }
+            Target::Postgresql(_) => Ok(()),
+        }
+    }
+
+    /// A connection of one's own.
+    pub(super) fn establish(&self) -> Result<DbConnection, ConnectionError> {
+        let counter = QueryCounter(Arc::clone(&self.queries));
+        Ok(match &self.target {
+            Target::Postgresql(url) => {
+                let mut connection = PgConnection::establish(url)?;
+                let timeout = self.timeout.as_millis();
+                connection
+                    .batch_execute(&format!("SET statement_timeout = {timeout}"))
+                    .map_err(ConnectionError::CouldntSetupConfiguration)?;
+                connection.set_instrumentation(counter);
+                DbConnection::Postgresql(connection)
+            }
+            Target::Sqlite(path) => {
+                let mut connection = SqliteConnection::establish(&file_uri(path))?;
+                self.configure(&mut connection)
+                    .map_err(ConnectionError::CouldntSetupConfiguration)?;
+                connection.set_instrumentation(counter);
+                DbConnection::Sqlite(connection)
+            }
+        })
+    }
+
+    fn configure(&self, connection: &mut SqliteConnection) -> QueryResult<()> {
+        let synchronous = match self.synchronous {
+            Synchronous::Full => "FULL",
+            Synchronous::Normal => "NORMAL",
+        };
+        connection.batch_execute(&format!(
+            "PRAGMA busy_timeout = {}; PRAGMA foreign_keys = ON; PRAGMA synchronous = {synchronous}; \
+             PRAGMA temp_store = MEMORY; PRAGMA mmap_size = 268435456;",
+            BUSY_TIMEOUT.as_millis()
+        ))?;
+        // WAL stays with the file once set. Setting it takes an exclusive lock that no busy
+        // timeout waits for, so several processes that open a new file at once have to retry.
+        let deadline = std::time::Instant::now() + BUSY_TIMEOUT;
+        loop {
+            match connection.batch_execute("PRAGMA journal_mode = WAL;") {
+                Err(error) if is_busy(&error) && std::time::Instant::now() < deadline => {
+                    std::thread::sleep(Duration::from_millis(20));
+                }
+                other => return other,
+            }
+        }
+    }
+}
+
+/// A `file:` URI for the path: without one, SQLite would not read the parameters after a `?`.
+fn file_uri(path: &str) -> String {
+    let (file, parameters) = path
+        .split_once('?')
+        .map_or((path, None), |(f, p)| (f, Some(p)));
+    let escaped = file.replace('%', "%25").replace('#', "%23");
+    match parameters {
+        Some(parameters) => format!("file:{escaped}?{parameters}"),
+        None => format!("file:{escaped}"),
+    }
+}
+
+/// The URL with bounds on how long a connection may be sought, and how long a dead one is
+/// believed alive, where it does not set them itself.
+fn with_timeouts(url: &str, wait: Duration) -> String {
+    let connect_timeout = wait.as_secs().max(2).to_string();
+    let defaults = [
+        ("connect_timeout", connect_timeout.as_str()),
+        ("keepalives_idle", "30"),
+        ("keepalives_interval", "5"),
+        ("keepalives_count", "3"),
+        ("tcp_user_timeout", "15000"),
+        ("application_name", "alacena"),
+    ];
+    defaults
+        .into_iter()
+        .fold(url.to_owned(), |url, (name, value)| {
+            if url.contains(&format!("{name}=")) {
+                return url;
+            }
+            let separator = if url.contains('?') { '&' } else { '?' };
+            format!("{url}{separator}{name}={value}")
+        })
+}
+
+impl r2d2::ManageConnection for ConnectionManager {
+    type Connection = PooledConnection;
+    type Error = diesel::r2d2::Error;
+
+    fn connect(&self) -> Result<PooledConnection, Self::Error> {
+        let inner = self
+            .establish()
+            .map_err(diesel::r2d2::Error::ConnectionError)?;
+        Ok(PooledConnection { inner, lost: false })
+    }
+
+    fn is_valid(&self, connection: &mut PooledConnection) -> Result<(), Self::Error> {
+        connection
+            .inner
+            .ping()
+            .map_err(diesel::r2d2::Error::QueryError)
+    }
+
+    fn has_broken(&self, connection: &mut PooledConnection) -> bool {
+        std::thread::panicking() || connection.lost || connection.inner.is_broken()
+    }
+}
+
+/// Whether the error says that the connection is gone.
+pub(super) fn is_lost(error: &DieselError) -> bool {
+    match error {
+        DieselError::DatabaseError(
+            DatabaseErrorKind::ClosedConnection | DatabaseErrorKind::UnableToSendCommand,
+            _,
+        )
+        | DieselError::BrokenTransactionManager => true,
+        DieselError::DatabaseError(DatabaseErrorKind::Unknown, information) => {
+            // What PostgreSQL says when it is shutting down or was told to end this connection.
+            let message = information.message();
+            message.contains("terminating connection")
+                || message.contains("server closed the connection")
+                || message.contains("no connection to the server")
+        }
+        _ => false,
+    }
+}
+
+/// Whether the error says that SQLite waited in vain for another's write.
+pub(super) fn is_busy(error: &DieselError) -> bool {
+    matches!(error, DieselError::DatabaseError(_, information)
+        if information.message().contains("database is locked")
+            || information.message().contains("database table is locked"))
+}
+
+/// Counts what is sent to the database.
+struct QueryCounter(Arc<AtomicU64>);
+
+impl Instrumentation for QueryCounter {
+    fn on_connection_event(&mut self, event: InstrumentationEvent<'_>) {
+        if let InstrumentationEvent::StartQuery { .. } = event {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}

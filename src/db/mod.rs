@@ -1,0 +1,16 @@
+//! The source of truth: every query there is, and no word of a cache.
+
+mod connection;
+mod database;
+mod error;
+mod migrations;
+mod products;
+mod schema;
+mod seed;
+mod users;
+
+pub use database::Database;
+pub use error::DbError;
+pub use migrations::MigrationError;
+pub use seed::Seed;
+pub use users::{Expected, Modified};

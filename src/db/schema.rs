@@ -1,0 +1,31 @@
+// Kept by `diesel print-schema`; see diesel.toml.
+
+diesel::table! {
+    users (id) {
+        id -> BigInt,
+        email -> Text,
+        email_canonical -> Text,
+        full_name -> Text,
+        role -> Text,
+        is_active -> Bool,
+        password_hash -> Text,
+        version -> BigInt,
+        token_version -> BigInt,
+        created_at -> Timestamp,
+        updated_at -> Timestamp,
+    }
+}
+
+diesel::table! {
+    products (id) {
+        id -> BigInt,
+        name -> Text,
+        description -> Nullable<Text>,
+        price_cents -> BigInt,
+        stock -> BigInt,
+        is_active -> Bool,
+        version -> BigInt,
+        created_at -> Timestamp,
+        updated_at -> Timestamp,
+    }
+}

@@ -1,0 +1,206 @@
+use diesel::prelude::*;
+
+use super::connection::DbConnection;
+use super::database::Database;
+use super::error::DbError;
+use super::schema::{products, users};
+use super::users::{Modified, now};
+use crate::domain::Role;
+
+/// Plausible rows, the same for the same seed.
+///
+/// Row `n` of a seed is always the same and is recognised by its mark, so that seeding again adds
+/// only what is missing at the end.
+#[derive(Clone, Copy, Debug)]
+pub struct Seed(pub u64);
+
+/// Rows of one statement: SQLite takes at most 32,766 parameters in one.
+const BATCH: u64 = 2000;
+
+const FIRST_NAMES: [&str; 24] = [
+    "Ana",
+    "Luis",
+    "María",
+    "José",
+    "Carmen",
+    "Jorge",
+    "Lucía",
+    "Diego",
+    "Sofía",
+    "Andrés",
+    "Valentina",
+    "Mateo",
+    "Camila",
+    "Santiago",
+    "Isabel",
+    "Tomás",
+    "Elena",
+    "Pablo",
+    "Laura",
+    "Miguel",
+    "Rosa",
+    "Javier",
+    "Paula",
+    "Felipe",
+];
+const LAST_NAMES: [&str; 24] = [
+    "García",
+    "López",
+    "Martínez",
+    "Rodríguez",
+    "Pérez",
+    "Gómez",
+    "Díaz",
+    "Torres",
+    "Ramírez",
+    "Flores",
+    "Rivera",
+    "Castro",
+    "Ortiz",
+    "Morales",
+    "Vargas",
+    "Rojas",
+    "Herrera",
+    "Medina",
+    "Aguilar",
+    "Guerrero",
+    "Mendoza",
+    "Salazar",
+    "Navarro",
+    "Cruz",
+];
+const ADJECTIVES: [&str; 16] = [
+    "Blue", "Wooden", "Large", "Small", "Steel", "Ceramic", "Folding", "Round", "Green", "Copper",
+    "Striped", "Glass", "Woven", "Square", "Red", "Light",
+];
+const THINGS: [&str; 16] = [
+    "kettle", "chair", "lamp", "bowl", "basket", "table", "jug", "shelf", "plate", "blanket",
+    "mirror", "clock", "tray", "vase", "stool", "pan",
+];
+
+/// A mixer after SplitMix64 (Steele, Lea and Flood, 2014): row `n` needs no row before it.
+fn mix(seed: u64, n: u64) -> u64 {
+    let mut z = seed.wrapping_add(n.wrapping_mul(0x9E37_79B9_7F4A_7C15));
+    z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    z ^ (z >> 31)
+}
+
+fn pick<'a>(from: &[&'a str], random: u64) -> &'a str {
+    from[(random % from.len() as u64) as usize]
+}
+
+impl Database {
+    /// Adds what is missing of the first `count` users of the seed, all with this password hash.
+    /// `progress` is told how many rows are there.
+    ///
+    /// # Errors
+    /// Why the database did not answer. Batches already in stay.
+    pub async fn seed_users(
+        &self,
+        seed: Seed,
+        count: u64,
+        password_hash: String,
+        progress: impl Fn(u64) + Send,
+    ) -> Result<(), DbError> {
+        let mark = format!("%.s{}.%@example.com", seed.0);
+        let present = self
+            .read(move |connection| {
+                users::table
+                    .filter(users::email.like(&mark))
+                    .count()
+                    .get_result::<i64>(connection)
+            })
+            .await?;
+        let mut next = u64::try_from(present).unwrap_or(0);
+        while next < count {
+            progress(next);
+            let end = (next + BATCH).min(count);
+            let hash = password_hash.clone();
+            self.write(move |connection| {
+                let time = now();
+                let rows: Vec<_> = (next..end)
+                    .map(|n| {
+                        let random = mix(seed.0, n);
+                        let first = pick(&FIRST_NAMES, random);
+                        let last = pick(&LAST_NAMES, random >> 16);
+                        (
+                            users::email.eq(format!("user.s{}.{n}@example.com", seed.0)),
+                            users::full_name.eq(format!("{first} {last}")),
+                            users::role.eq(Role::User.as_str()),
+                            users::is_active.eq(random >> 32 & 31 != 0),
+                            users::password_hash.eq(hash.as_str()),
+                            users::created_at.eq(time),
+                            users::updated_at.eq(time),
+                        )
+                    })
+                    .collect();
+                let insert = diesel::insert_into(users::table).values(&rows);
+                match connection {
+                    DbConnection::Postgresql(postgres) => insert.execute(postgres)?,
+                    DbConnection::Sqlite(sqlite) => insert.execute(sqlite)?,
+                };
+                Ok(Modified::Done(()))
+            })
+            .await?;
+            next = end;
+        }
+        progress(count);
+        Ok(())
+    }
+
+    /// Adds what is missing of the first `count` products of the seed. `progress` is told how many
+    /// rows are there.
+    ///
+    /// # Errors
+    /// Why the database did not answer. Batches already in stay.
+    pub async fn seed_products(
+        &self,
+        seed: Seed,
+        count: u64,
+        progress: impl Fn(u64) + Send,
+    ) -> Result<(), DbError> {
+        let mark = format!("% s{}-%", seed.0);
+        let present = self
+            .read(move |connection| {
+                let marked = products::table.filter(products::name.like(&mark));
+                marked.count().get_result::<i64>(connection)
+            })
+            .await?;
+        let mut next = u64::try_from(present).unwrap_or(0);
+        while next < count {
+            progress(next);
+            let end = (next + BATCH).min(count);
+            self.write(move |connection| {
+                let time = now();
+                let rows: Vec<_> = (next..end)
+                    .map(|n| {
+                        let random = mix(seed.0, n);
+                        let adjective = pick(&ADJECTIVES, random);
+                        let thing = pick(&THINGS, random >> 16);
+                        let about = format!("A {} {thing}, well made.", adjective.to_lowercase());
+                        (
+                            products::name.eq(format!("{adjective} {thing} s{}-{n}", seed.0)),
+                            products::description.eq(Some(about)),
+                            products::price_cents.eq((random >> 24 & 0xFFFF) as i64 + 99),
+                            products::stock.eq((random >> 48 & 0x1FF) as i64),
+                            products::is_active.eq(random >> 40 & 31 != 0),
+                            products::created_at.eq(time),
+                            products::updated_at.eq(time),
+                        )
+                    })
+                    .collect();
+                let insert = diesel::insert_into(products::table).values(&rows);
+                match connection {
+                    DbConnection::Postgresql(postgres) => insert.execute(postgres)?,
+                    DbConnection::Sqlite(sqlite) => insert.execute(sqlite)?,
+                };
+                Ok(Modified::Done(()))
+            })
+            .await?;
+            next = end;
+        }
+        progress(count);
+        Ok(())
+    }
+}

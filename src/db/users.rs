@@ -1,0 +1,312 @@
+use chrono::{NaiveDateTime, SubsecRound, Utc};
+use diesel::prelude::*;
+
+use super::connection::Backend;
+use super::database::Database;
+use super::error::DbError;
+use super::schema::users;
+use crate::domain::{Credentials, Email, NewUser, Page, Role, Start, User, UserChange};
+
+/// What became of a change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Modified<T> {
+    /// It was made.
+    Done(T),
+    /// There is no such row.
+    Absent,
+    /// The row is not as the change expects it. Nothing was changed.
+    Unexpected,
+}
+
+/// What a change expects of the row as it is.
+#[derive(Clone, Debug, Default)]
+pub struct Expected {
+    /// One of these versions.
+    pub versions: Option<Vec<i64>>,
+    /// This token version.
+    pub token_version: Option<i64>,
+}
+
+impl Expected {
+    /// Whether a row of this version is as expected.
+    pub(super) fn accepts_version(&self, version: i64) -> bool {
+        self.versions
+            .as_ref()
+            .is_none_or(|versions| versions.contains(&version))
+    }
+}
+
+#[derive(Queryable, Selectable)]
+#[diesel(table_name = users)]
+struct UserRow {
+    id: i64,
+    email: String,
+    full_name: String,
+    role: String,
+    is_active: bool,
+    version: i64,
+    token_version: i64,
+    created_at: NaiveDateTime,
+    updated_at: NaiveDateTime,
+}
+
+#[derive(Insertable)]
+#[diesel(table_name = users)]
+struct NewUserRow {
+    email: String,
+    full_name: String,
+    role: &'static str,
+    is_active: bool,
+    password_hash: String,
+    created_at: NaiveDateTime,
+    updated_at: NaiveDateTime,
+}
+
+#[derive(AsChangeset)]
+#[diesel(table_name = users)]
+struct UserChangeset {
+    email: Option<String>,
+    full_name: Option<String>,
+    role: Option<&'static str>,
+    is_active: Option<bool>,
+    password_hash: Option<String>,
+    updated_at: NaiveDateTime,
+}
+
+/// The columns of a row, in its fields' order.
+fn columns() -> <UserRow as Selectable<Backend>>::SelectExpression {
+    <UserRow as Selectable<Backend>>::construct_selection()
+}
+
+impl From<UserRow> for User {
+    fn from(row: UserRow) -> Self {
+        Self {
+            id: row.id,
+            email: row.email,
+            full_name: row.full_name,
+            // The table's own check admits nothing else.
+            role: if row.role == Role::Admin.as_str() {
+                Role::Admin
+            } else {
+                Role::User
+            },
+            is_active: row.is_active,
+            created_at: row.created_at.and_utc(),
+            updated_at: row.updated_at.and_utc(),
+            version: row.version,
+            token_version: row.token_version,
+        }
+    }
+}
+
+/// The present time, as precisely as both databases keep it.
+pub(super) fn now() -> NaiveDateTime {
+    Utc::now().naive_utc().trunc_subsecs(6)
+}
+
+impl Database {
+    /// The user of this id.
+    ///
+    /// # Errors
+    /// Why the database did not answer.
+    pub async fn user(&self, id: i64) -> Result<Option<User>, DbError> {
+        self.read(move |connection| {
+            let row = users::table.find(id).select(UserRow::as_select());
+            Ok(row.first(connection).optional()?.map(User::from))
+        })
+        .await
+    }
+
+    /// The user of this address, in whatever case it is written.
+    ///
+    /// # Errors
+    /// Why the database did not answer.
+    pub async fn user_by_email(&self, email: &Email) -> Result<Option<User>, DbError> {
+        let canonical = email.canonical().to_owned();
+        self.read(move |connection| {
+            let row = users::table
+                .filter(users::email_canonical.eq(&canonical))
+                .select(UserRow::as_select());
+            Ok(row.first(connection).optional()?.map(User::from))
+        })
+        .await
+    }
+
+    /// A page of users, by id.
+    ///
+    /// # Errors
+    /// Why the database did not answer.
+    pub async fn users(&self, page: Page) -> Result<Vec<User>, DbError> {
+        self.read(move |connection| {
+            let rows = users::table
+                .order(users::id)
+                .limit(page.limit)
+                .select(UserRow::as_select());
+            let rows = match page.start {
+                Start::Skip(skip) => rows.offset(skip).load(connection)?,
+                Start::After(id) => rows.filter(users::id.gt(id)).load(connection)?,
+            };
+            Ok(rows.into_iter().map(User::from).collect())
+        })
+        .await
+    }
+
+    /// What a login with this address checks.
+    ///
+    /// # Errors
+    /// Why the database did not answer.
+    pub async fn credentials_by_email(
+        &self,
+        email: &Email,
+    ) -> Result<Option<Credentials>, DbError> {
+        let canonical = email.canonical().to_owned();
+        self.read(move |connection| {
+            let row = users::table
+                .filter(users::email_canonical.eq(&canonical))
+                .select(CREDENTIALS);
+            Ok(row.first(connection).optional()?.map(credentials))
+        })
+        .await
+    }
+
+    /// What a user who gives their password again is checked against.
+    ///
+    /// # Errors
+    /// Why the database did not answer.
+    pub async fn credentials(&self, id: i64) -> Result<Option<Credentials>, DbError> {
+        self.read(move |connection| {
+            let row = users::table.find(id).select(CREDENTIALS);
+            Ok(row.first(connection).optional()?.map(credentials))
+        })
+        .await
+    }
+
+    /// Makes a user.
+    ///
+    /// # Errors
+    /// [`DbError::EmailTaken`], or why the database did not answer.
+    pub async fn insert_user(&self, user: NewUser<String>) -> Result<User, DbError> {
+        let time = now();
+        let row = NewUserRow {
+            email: user.email.as_str().to_owned(),
+            full_name: user.full_name.as_str().to_owned(),
+            role: user.role.as_str(),
+            is_active: user.is_active,
+            password_hash: user.password,
+            created_at: time,
+            updated_at: time,
+        };
+        let inserted = self
+            .write(move |connection| {
+                let insert = diesel::insert_into(users::table).values(&row);
+                let row = insert
+                    .returning(columns())
+                    .get_result::<UserRow>(connection)?;
+                Ok(Modified::Done(User::from(row)))
+            })
+            .await?;
+        inserted.done()
+    }
+
+    /// Changes a user whose row is as expected.
+    ///
+    /// # Errors
+    /// [`DbError::EmailTaken`], or why the database did not answer.
+    pub async fn update_user(
+        &self,
+        id: i64,
+        change: UserChange<String>,
+        expected: Expected,
+    ) -> Result<Modified<User>, DbError> {
+        let new_tokens = i64::from(change.password.is_some());
+        let set = UserChangeset {
+            email: change.email.map(|email| email.as_str().to_owned()),
+            full_name: change.full_name.map(|name| name.as_str().to_owned()),
+            role: change.role.map(Role::as_str),
+            is_active: change.is_active,
+            password_hash: change.password,
+            updated_at: now(),
+        };
+        self.write(move |connection| {
+            // Written first and looked at after: see `Database::write`.
+            let updated = diesel::update(users::table.find(id))
+                .set((
+                    &set,
+                    users::version.eq(users::version + 1),
+                    users::token_version.eq(users::token_version + new_tokens),
+                ))
+                .returning(columns())
+                .get_result::<UserRow>(connection)
+                .optional()?;
+            Ok(match updated {
+                None => Modified::Absent,
+                Some(row)
+                    if expected.accepts_version(row.version - 1)
+                        && expected
+                            .token_version
+                            .is_none_or(|version| version == row.token_version - new_tokens) =>
+                {
+                    Modified::Done(row.into())
+                }
+                Some(_) => Modified::Unexpected,
+            })
+        })
+        .await
+    }
+
+    /// Deletes a user whose row is as expected. Answers who they were.
+    ///
+    /// # Errors
+    /// Why the database did not answer.
+    pub async fn delete_user(
+        &self,
+        id: i64,
+        expected: Expected,
+    ) -> Result<Modified<User>, DbError> {
+        self.write(move |connection| {
+            let deleted = diesel::delete(users::table.find(id))
+                .returning(columns())
+                .get_result::<UserRow>(connection)
+                .optional()?;
+            Ok(match deleted {
+                None => Modified::Absent,
+                Some(row) if expected.accepts_version(row.version) => Modified::Done(row.into()),
+                Some(_) => Modified::Unexpected,
+            })
+        })
+        .await
+    }
+}
+
+type CredentialRow = (i64, String, bool, i64);
+
+const CREDENTIALS: (
+    users::id,
+    users::password_hash,
+    users::is_active,
+    users::token_version,
+) = (
+    users::id,
+    users::password_hash,
+    users::is_active,
+    users::token_version,
+);
+
+fn credentials((user_id, password_hash, is_active, token_version): CredentialRow) -> Credentials {
+    Credentials {
+        user_id,
+        password_hash,
+        is_active,
+        token_version,
+    }
+}
+
+impl<T> Modified<T> {
+    /// The value of a change that expects nothing of any row.
+    pub(super) fn done(self) -> Result<T, DbError> {
+        match self {
+            Self::Done(value) => Ok(value),
+            Self::Absent | Self::Unexpected => Err(DbError::Internal("nothing was written".into())),
+        }
+    }
+}
