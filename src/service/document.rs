@@ -1,0 +1,174 @@
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use serde::Serialize;
+
+use super::error::Error;
+use crate::cache::Cacheable;
+
+/// An answer as it is sent: its JSON and its entity tag, both ready, so that a hit serialises
+/// nothing.
+///
+/// As bytes: the length of the tag in one byte, the tag, the JSON.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Document {
+    /// The strong entity tag, with its quotes (RFC 9110, 8.8.3).
+    pub etag: Bytes,
+    /// The JSON.
+    pub body: Bytes,
+}
+
+impl Document {
+    /// The document of one thing: its tag tells kind, id and version. Ids are never given twice,
+    /// so no two contents have the same tag.
+    ///
+    /// # Errors
+    /// Where the value cannot be serialised.
+    pub(super) fn of_row(
+        kind: char,
+        id: i64,
+        version: i64,
+        value: &impl Serialize,
+    ) -> Result<Self, Error> {
+        let etag = format!("\"{kind}{id}.{version}\"");
+        Ok(Self {
+            etag: etag.into(),
+            body: json(value)?,
+        })
+    }
+
+    /// The version that an entity tag of this kind and id names; `None` for any other tag.
+    pub fn version_in(tag: &str, kind: char, id: i64) -> Option<i64> {
+        let inside = tag
+            .strip_prefix('"')?
+            .strip_suffix('"')?
+            .strip_prefix(kind)?;
+        let (tagged, version) = inside.split_once('.')?;
+        (tagged.parse() == Ok(id)).then(|| version.parse().ok())?
+    }
+
+    /// The document of a list: its tag tells the content.
+    ///
+    /// # Errors
+    /// Where the value cannot be serialised.
+    pub(super) fn of_list(value: &impl Serialize) -> Result<Self, Error> {
+        let body = json(value)?;
+        let hash = blake3::hash(&body).to_hex();
+        Ok(Self {
+            etag: format!("\"l{}\"", &hash[..32]).into(),
+            body,
+        })
+    }
+
+    pub(super) fn put(&self, bytes: &mut BytesMut) {
+        // Every tag is made above and has fewer than 64 bytes.
+        bytes.put_u8(self.etag.len() as u8);
+        bytes.put_slice(&self.etag);
+        bytes.put_slice(&self.body);
+    }
+
+    pub(super) fn take(mut bytes: Bytes) -> Option<Self> {
+        let length = usize::from(bytes.try_get_u8().ok()?);
+        if bytes.len() < length {
+            return None;
+        }
+        let etag = bytes.split_to(length);
+        Some(Self { etag, body: bytes })
+    }
+}
+
+impl Cacheable for Document {
+    fn to_bytes(&self) -> Bytes {
+        let mut bytes = BytesMut::with_capacity(1 + self.etag.len() + self.body.len());
+        self.put(&mut bytes);
+        bytes.freeze()
+    }
+
+    fn from_bytes(bytes: &Bytes) -> Option<Self> {
+        Self::take(bytes.clone())
+    }
+}
+
+/// A page of a list, and where the next one starts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PageDocument {
+    /// The last id of this page, if there is a next.
+    pub next: Option<i64>,
+    /// The page.
+    pub document: Document,
+}
+
+impl PageDocument {
+    /// The page of the first `limit` of `rows`; if there are more, there is a next page.
+    ///
+    /// # Errors
+    /// Where a row cannot be serialised.
+    pub(super) fn of<T: Serialize>(
+        rows: &[T],
+        limit: i64,
+        id: impl Fn(&T) -> i64,
+    ) -> Result<Self, Error> {
+        let limit = usize::try_from(limit).unwrap_or(0).min(rows.len());
+        let page = &rows[..limit];
+        let next = if rows.len() > limit {
+            page.last().map(id)
+        } else {
+            None
+        };
+        Ok(Self {
+            next,
+            document: Document::of_list(&page)?,
+        })
+    }
+}
+
+impl Cacheable for PageDocument {
+    fn to_bytes(&self) -> Bytes {
+        let Document { etag, body } = &self.document;
+        let mut bytes = BytesMut::with_capacity(9 + etag.len() + body.len());
+        bytes.put_i64(self.next.unwrap_or(0));
+        self.document.put(&mut bytes);
+        bytes.freeze()
+    }
+
+    fn from_bytes(bytes: &Bytes) -> Option<Self> {
+        let mut bytes = bytes.clone();
+        let next = bytes.try_get_i64().ok()?;
+        Some(Self {
+            next: (next != 0).then_some(next),
+            document: Document::take(bytes)?,
+        })
+    }
+}
+
+fn json(value: &impl Serialize) -> Result<Bytes, Error> {
+    serde_json::to_vec(value)
+        .map(Bytes::from)
+        .map_err(|error| Error::Internal(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn documents_come_back_as_they_went_in(
+            etag in proptest::collection::vec(any::<u8>(), 0..64),
+            body in proptest::collection::vec(any::<u8>(), 0..200),
+            next in proptest::option::of(1..i64::MAX),
+        ) {
+            let document = Document { etag: etag.into(), body: body.into() };
+            prop_assert_eq!(Document::from_bytes(&document.to_bytes()), Some(document.clone()));
+            let page = PageDocument { next, document };
+            prop_assert_eq!(PageDocument::from_bytes(&page.to_bytes()), Some(page));
+        }
+
+        #[test]
+        fn any_bytes_are_a_document_or_none(bytes in proptest::collection::vec(any::<u8>(), 0..80)) {
+            let bytes = Bytes::from(bytes);
+            let _ = Document::from_bytes(&bytes);
+            let _ = PageDocument::from_bytes(&bytes);
+        }
+    }
+}

@@ -1,0 +1,93 @@
+use std::time::Duration;
+
+use crate::auth::HashError;
+use crate::cache::SourceError;
+use crate::db::{DbError, Modified};
+use crate::domain::FieldError;
+
+/// Why the service did not do what it was asked.
+#[derive(Clone, Debug, thiserror::Error)]
+pub enum Error {
+    /// There is no such thing.
+    #[error("there is no such {0}")]
+    Absent(&'static str),
+    /// The thing is not of the version that the request expects.
+    #[error("the {0} has been changed since")]
+    Changed(&'static str),
+    /// Somebody else has the e-mail address.
+    #[error("the e-mail address is taken")]
+    EmailTaken,
+    /// The caller may not do this.
+    #[error("{0}")]
+    Forbidden(&'static str),
+    /// Values are not acceptable.
+    #[error("the request has values that are not acceptable")]
+    Invalid(Vec<FieldError>),
+    /// E-mail or password are not right, or the user is not active.
+    #[error("the e-mail address or the password is not right")]
+    WrongCredentials,
+    /// The token is missing, void, or its user may do nothing any more.
+    #[error("{0}")]
+    Unauthenticated(&'static str),
+    /// There were too many attempts.
+    #[error("too many failed attempts; try again later")]
+    Throttled {
+        /// When to try again.
+        retry_after: Duration,
+    },
+    /// There is too much to do at present.
+    #[error("the service has too much to do")]
+    Overloaded,
+    /// The database did not answer.
+    #[error(transparent)]
+    Database(DbError),
+    /// It is our fault.
+    #[error("{0}")]
+    Internal(String),
+}
+
+impl From<DbError> for Error {
+    fn from(error: DbError) -> Self {
+        match error {
+            DbError::EmailTaken => Self::EmailTaken,
+            other => Self::Database(other),
+        }
+    }
+}
+
+impl From<HashError> for Error {
+    fn from(error: HashError) -> Self {
+        match error {
+            HashError::Overloaded => Self::Overloaded,
+            HashError::Failed(why) => Self::Internal(why),
+        }
+    }
+}
+
+impl SourceError for Error {
+    fn is_outage(&self) -> bool {
+        matches!(
+            self,
+            Self::Database(DbError::Unavailable(_) | DbError::Busy)
+        )
+    }
+
+    fn may_have_committed(&self) -> bool {
+        matches!(self, Self::Database(DbError::OutcomeUnknown(_)))
+    }
+
+    fn interrupted() -> Self {
+        Self::Database(DbError::OutcomeUnknown(
+            "the work ended without an answer".into(),
+        ))
+    }
+}
+
+/// The value of a change to the row of a `what`, or why it was not made.
+pub(super) fn made<T>(what: &'static str, modified: Modified<T>) -> Result<T, Error> {
+    match modified {
+        Modified::Done(value) => Ok(value),
+        Modified::Absent => Err(Error::Absent(what)),
+        Modified::Unexpected => Err(Error::Changed(what)),
+    }
+}

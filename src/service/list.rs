@@ -1,0 +1,35 @@
+use std::time::Duration;
+
+use compact_str::format_compact;
+
+use super::error::Error;
+use crate::cache::{Group, Key, SourceError};
+use crate::domain::{Page, Start};
+
+/// The key of a page, in its list's group.
+pub(super) fn page_key(list: Group, page: Page) -> Key {
+    let Page { start, limit } = page;
+    let which = match start {
+        Start::Skip(skip) => format_compact!("{skip}:{limit}"),
+        Start::After(id) => format_compact!("after:{id}:{limit}"),
+    };
+    Key::of_text(list.name(), &which).in_group(list)
+}
+
+/// The same page with one row more, which tells whether there is a next page.
+pub(super) fn and_one_more(page: Page) -> Page {
+    Page {
+        limit: page.limit + 1,
+        ..page
+    }
+}
+
+/// Waits for a write no longer than `patience`. The write itself goes on.
+pub(super) async fn within<T>(
+    patience: Duration,
+    write: impl Future<Output = Result<T, Error>>,
+) -> Result<T, Error> {
+    tokio::time::timeout(patience, write)
+        .await
+        .unwrap_or_else(|_| Err(Error::interrupted()))
+}

@@ -1,0 +1,62 @@
+//! Where the cache meets the database: which key, which group, which time to live.
+
+mod document;
+mod error;
+mod list;
+mod policies;
+mod products;
+mod sessions;
+mod throttle;
+mod users;
+
+pub use document::{Document, PageDocument};
+pub use error::Error;
+pub use policies::Policies;
+pub use products::Products;
+pub use sessions::{Caller, Session, Sessions};
+pub use users::{CachedUser, UserPatch, Users};
+
+pub use crate::db::Expected;
+
+use crate::auth::{PasswordHasher, Tokens};
+use crate::cache::Cache;
+use crate::config::Config;
+use crate::db::Database;
+
+/// Every service, built on one database and one cache.
+#[derive(Clone)]
+#[expect(missing_docs, reason = "each field is the service it is named after")]
+pub struct Services {
+    pub users: Users,
+    pub products: Products,
+    pub sessions: Sessions,
+}
+
+impl Services {
+    /// Builds the services.
+    ///
+    /// # Errors
+    /// Where the configured cost of a password hash is impossible.
+    pub fn new(config: &Config, db: &Database, cache: &Cache) -> Result<Self, Error> {
+        let policies = Policies::from(&config.cache);
+        let patience = config.database.timeout;
+        let hasher = PasswordHasher::new(&config.auth)?;
+        let throttle = throttle::Throttle::new(cache.clone(), &config.auth);
+        let users = Users::new(
+            db.clone(),
+            cache.clone(),
+            policies,
+            hasher.clone(),
+            throttle.clone(),
+            patience,
+        );
+        let products = Products::new(db.clone(), cache.clone(), policies, patience);
+        let tokens = Tokens::new(&config.auth);
+        let sessions = Sessions::new(db.clone(), &users, tokens, hasher, throttle);
+        Ok(Self {
+            users,
+            products,
+            sessions,
+        })
+    }
+}

@@ -1,0 +1,127 @@
+use std::time::Duration;
+
+use super::document::{Document, PageDocument};
+use super::error::{Error, made};
+use super::list::{and_one_more, page_key, within};
+use super::policies::Policies;
+use crate::cache::{Cache, Change, Group, Hit, Key, Mode, Read, Written};
+use crate::db::{Database, Expected};
+use crate::domain::{NewProduct, Page, Product, ProductChange};
+
+const WHAT: &str = "product";
+const KIND: &str = "product";
+const LIST: Group = Group::new("products:list");
+
+/// Products, read through the cache.
+#[derive(Clone)]
+pub struct Products {
+    db: Database,
+    cache: Cache,
+    policies: Policies,
+    patience: Duration,
+}
+
+impl Products {
+    /// What the entity tags of products begin with.
+    pub const TAG: char = 'p';
+
+    pub(super) fn new(db: Database, cache: Cache, policies: Policies, patience: Duration) -> Self {
+        Self {
+            db,
+            cache,
+            policies,
+            patience,
+        }
+    }
+
+    /// The product of this id, if it is at hand.
+    pub fn peek(&self, id: i64) -> Option<Hit<Document>> {
+        self.cache.peek(&key(id))
+    }
+
+    /// The product of this id.
+    ///
+    /// # Errors
+    /// Why there is no answer.
+    pub async fn get(&self, id: i64, mode: Mode) -> Result<Read<Document>, Error> {
+        let db = self.db.clone();
+        let load = move || async move { db.product(id).await?.as_ref().map(document).transpose() };
+        self.cache
+            .read(&key(id), self.policies.product, mode, load)
+            .await
+    }
+
+    /// A page of products, by id.
+    ///
+    /// # Errors
+    /// Why there is no answer.
+    pub async fn list(&self, page: Page, mode: Mode) -> Result<Read<PageDocument>, Error> {
+        let db = self.db.clone();
+        let load = move || async move {
+            let rows = db.products(and_one_more(page)).await?;
+            PageDocument::of(&rows, page.limit, |product| product.id).map(Some)
+        };
+        self.cache
+            .read(&page_key(LIST, page), self.policies.list, mode, load)
+            .await
+    }
+
+    /// Makes a product. Answers its id and how it looks.
+    ///
+    /// # Errors
+    /// Why it could not be done.
+    pub async fn create(&self, product: NewProduct) -> Result<(i64, Document), Error> {
+        let db = self.db.clone();
+        let write = self
+            .cache
+            .write(Change::of_something_new().and_group(LIST), async move {
+                let product = db.insert_product(product).await?;
+                Ok(Written::new((product.id, document(&product)?)).and(key(product.id)))
+            });
+        within(self.patience, write).await
+    }
+
+    /// Changes a product whose row is as expected. Answers how it looks now.
+    ///
+    /// # Errors
+    /// [`Error::Absent`], [`Error::Changed`], or why it could not be done.
+    pub async fn update(
+        &self,
+        id: i64,
+        change: ProductChange,
+        expected: Expected,
+    ) -> Result<Document, Error> {
+        let (db, policy) = (self.db.clone(), self.policies.product);
+        let write = self
+            .cache
+            .write(Change::of(key(id)).and_group(LIST), async move {
+                let product = made(WHAT, db.update_product(id, change, expected).await?)?;
+                let document = document(&product)?;
+                Ok(Written::new(document.clone()).through(&document, policy))
+            });
+        within(self.patience, write).await
+    }
+
+    /// Deletes a product whose row is as expected.
+    ///
+    /// # Errors
+    /// [`Error::Absent`], [`Error::Changed`], or why it could not be done.
+    pub async fn delete(&self, id: i64, expected: Expected) -> Result<(), Error> {
+        let (db, policy) = (self.db.clone(), self.policies.product);
+        let write = self
+            .cache
+            .write(Change::of(key(id)).and_group(LIST), async move {
+                made(WHAT, db.delete_product(id, expected).await?)?;
+                Ok(Written::new(()).through_absence(policy))
+            });
+        within(self.patience, write).await
+    }
+}
+
+fn key(id: i64) -> Key {
+    Key::of_id(KIND, id)
+}
+
+fn document(product: &Product) -> Result<Document, Error> {
+    Document::of_row(Products::TAG, product.id, product.version, product)
+}

@@ -1,0 +1,491 @@
+use std::net::IpAddr;
+use std::time::Duration;
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use secrecy::SecretString;
+
+use super::document::{Document, PageDocument};
+use super::error::{Error, made};
+use super::list::{and_one_more, page_key, within};
+use super::policies::Policies;
+use super::sessions::Caller;
+use super::throttle::Throttle;
+use crate::auth::PasswordHasher;
+use crate::cache::{
+    Cache, CacheStats, Cacheable, Change, Forward, Group, Hit, Key, Mode, Read, Source, Written,
+};
+use crate::db::{Database, Expected};
+use crate::domain::{Email, NewUser, Page, Password, Role, User, UserChange};
+
+const WHAT: &str = "user";
+const KIND: &str = "user";
+const HINT: &str = "user:email";
+const LIST: Group = Group::new("users:list");
+
+/// Users, read through the cache.
+#[derive(Clone)]
+pub struct Users {
+    db: Database,
+    cache: Cache,
+    policies: Policies,
+    hasher: PasswordHasher,
+    throttle: Throttle,
+    patience: Duration,
+}
+
+/// A user as the cache keeps them: the answer as it is sent, and what the check of a caller needs.
+///
+/// As bytes: role, activity, token version, length of the address, the address, the document.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CachedUser {
+    /// What they may do.
+    pub role: Role,
+    /// Whether they may do anything at all.
+    pub is_active: bool,
+    /// Tokens of an earlier version are void.
+    pub token_version: i64,
+    /// The address in its canonical form.
+    pub email: Bytes,
+    /// The user as everybody may see them.
+    pub document: Document,
+}
+
+/// What a request wants changed of a user.
+#[derive(Debug)]
+pub struct UserPatch {
+    /// The change.
+    pub change: UserChange<Password>,
+    /// The password so far, which whoever changes their own must know.
+    pub current_password: Option<SecretString>,
+}
+
+impl Users {
+    /// What the entity tags of users begin with.
+    pub const TAG: char = 'u';
+
+    pub(super) fn new(
+        db: Database,
+        cache: Cache,
+        policies: Policies,
+        hasher: PasswordHasher,
+        throttle: Throttle,
+        patience: Duration,
+    ) -> Self {
+        Self {
+            db,
+            cache,
+            policies,
+            hasher,
+            throttle,
+            patience,
+        }
+    }
+
+    /// The same users with counts of their own.
+    pub(super) fn counting_apart(&self) -> Self {
+        Self {
+            cache: self.cache.counting_apart(),
+            ..self.clone()
+        }
+    }
+
+    pub(super) fn stats(&self) -> CacheStats {
+        self.cache.stats()
+    }
+
+    /// The user of this id, if they are at hand.
+    pub fn peek(&self, id: i64) -> Option<Hit<CachedUser>> {
+        self.cache.peek(&key(id))
+    }
+
+    /// The user of this id.
+    ///
+    /// # Errors
+    /// Why there is no answer.
+    pub async fn get(&self, id: i64, mode: Mode) -> Result<Read<CachedUser>, Error> {
+        let db = self.db.clone();
+        let load = move || async move { CachedUser::of(db.user(id).await?) };
+        self.cache
+            .read(&key(id), self.policies.user, mode, load)
+            .await
+    }
+
+    /// The user of this address.
+    ///
+    /// The cache keeps the way from the address to an id as a hint, and the user it leads to tells
+    /// whether it still fits. So a changed address needs no old key voided: a hint that does not
+    /// fit any more is a miss.
+    ///
+    /// # Errors
+    /// Why there is no answer.
+    pub async fn get_by_email(&self, email: &Email, mode: Mode) -> Result<Read<CachedUser>, Error> {
+        // Two lookups, one read: it is counted once, by its outcome.
+        let apart = self.counting_apart();
+        let read = apart.follow_hint(email, mode).await?;
+        self.cache.count(read.source);
+        Ok(read)
+    }
+
+    async fn follow_hint(&self, email: &Email, mode: Mode) -> Result<Read<CachedUser>, Error> {
+        for mode in [mode, Mode::Refresh] {
+            let hint = self.hint(email, mode).await?;
+            let Some(Hint(id)) = hint.value else {
+                return Ok(Read {
+                    value: None,
+                    source: hint.source,
+                });
+            };
+            let user = self.get(id, mode).await?;
+            if user
+                .value
+                .as_ref()
+                .is_some_and(|user| user.email == email.canonical())
+            {
+                let source = match hint.source {
+                    Source::Hit { .. } => user.source,
+                    loaded => loaded,
+                };
+                return Ok(Read {
+                    value: user.value,
+                    source,
+                });
+            }
+        }
+        // The address changed hands while we looked. The database knows whose it is.
+        let value = CachedUser::of(self.db.user_by_email(email).await?)?;
+        let source = Source::Loaded {
+            reason: Forward::Stale,
+            stored: false,
+            collapsed: false,
+        };
+        Ok(Read { value, source })
+    }
+
+    async fn hint(&self, email: &Email, mode: Mode) -> Result<Read<Hint>, Error> {
+        let (db, email) = (self.db.clone(), email.clone());
+        let key = hint_key(&email);
+        let load = move || async move {
+            Ok::<_, Error>(db.user_by_email(&email).await?.map(|user| Hint(user.id)))
+        };
+        self.cache.read(&key, self.policies.list, mode, load).await
+    }
+
+    /// A page of users, by id.
+    ///
+    /// # Errors
+    /// Why there is no answer.
+    pub async fn list(&self, page: Page, mode: Mode) -> Result<Read<PageDocument>, Error> {
+        let db = self.db.clone();
+        let load = move || async move {
+            let rows = db.users(and_one_more(page)).await?;
+            PageDocument::of(&rows, page.limit, |user| user.id).map(Some)
+        };
+        self.cache
+            .read(&page_key(LIST, page), self.policies.list, mode, load)
+            .await
+    }
+
+    /// Makes a user. Answers their id and how they look.
+    ///
+    /// # Errors
+    /// [`Error::EmailTaken`], or why it could not be done.
+    pub async fn create(&self, user: NewUser<Password>) -> Result<(i64, Document), Error> {
+        let NewUser {
+            email,
+            full_name,
+            password,
+            role,
+            is_active,
+        } = user;
+        let password = self.hasher.hash(password.expose().into()).await?;
+        // That there is no such user may be cached too, under the address and under the new id.
+        let change = Change::of_something_new()
+            .and(hint_key(&email))
+            .and_group(LIST);
+        let db = self.db.clone();
+        let write = self.cache.write(change, async move {
+            let user = NewUser {
+                email,
+                full_name,
+                password,
+                role,
+                is_active,
+            };
+            let user = db.insert_user(user).await?;
+            let document = CachedUser::new(&user)?.document;
+            Ok(Written::new((user.id, document)).and(key(user.id)))
+        });
+        within(self.patience, write).await
+    }
+
+    /// Changes a user whose row is as expected, and answers how they look now: anybody, if the caller is an admin; themself
+    /// otherwise, but neither their role nor their activity.
+    ///
+    /// # Errors
+    /// [`Error::Forbidden`], [`Error::Absent`], [`Error::Changed`], [`Error::EmailTaken`],
+    /// [`Error::Throttled`], or why it could not be done.
+    pub async fn update(
+        &self,
+        caller: &Caller,
+        address: IpAddr,
+        id: i64,
+        patch: UserPatch,
+        mut expected: Expected,
+    ) -> Result<Document, Error> {
+        let UserPatch {
+            mut change,
+            current_password,
+        } = patch;
+        if caller.role != Role::Admin {
+            if caller.id != id {
+                return Err(Error::Forbidden("only an admin may change another user"));
+            }
+            let promoted = change.role.take().is_some_and(|role| role != caller.role);
+            let switched = change.is_active.take() == Some(false);
+            if promoted || switched {
+                return Err(Error::Forbidden(
+                    "only an admin may change a role or an activity",
+                ));
+            }
+        }
+        if change.password.is_some() && caller.id == id {
+            expected.token_version = Some(
+                self.check_current(caller, address, current_password)
+                    .await?,
+            );
+        }
+        let hash = match &change.password {
+            Some(password) => Some(self.hasher.hash(password.expose().into()).await?),
+            None => None,
+        };
+        let mut stale = Change::of(key(id)).and_group(LIST);
+        if let Some(email) = &change.email {
+            stale = stale.and(hint_key(email));
+        }
+        let (db, policy) = (self.db.clone(), self.policies.user);
+        let write = self.cache.write(stale, async move {
+            let updated = db
+                .update_user(id, change.with_password(hash), expected)
+                .await?;
+            let user = CachedUser::new(&made(WHAT, updated)?)?;
+            Ok(Written::new(user.document.clone()).through(&user, policy))
+        });
+        within(self.patience, write).await
+    }
+
+    /// Whether the caller knows their password. Answers the token version it belongs to, which
+    /// must not have moved on by the time it is changed.
+    async fn check_current(
+        &self,
+        caller: &Caller,
+        address: IpAddr,
+        current: Option<SecretString>,
+    ) -> Result<i64, Error> {
+        let Some(current) = current else {
+            return Err(Error::Forbidden(
+                "current_password is needed to change one's own password",
+            ));
+        };
+        let attempt = self
+            .throttle
+            .attempt(&format!("user {}", caller.id), address)
+            .await?;
+        let credentials = self.db.credentials(caller.id).await?;
+        let (hash, token_version) = credentials.map_or((None, 0), |known| {
+            (Some(known.password_hash), known.token_version)
+        });
+        if !self.hasher.verify(current, hash).await? {
+            return Err(Error::Forbidden("current_password is not right"));
+        }
+        self.throttle.forgive(attempt).await;
+        Ok(token_version)
+    }
+
+    /// Deletes a user whose row is as expected.
+    ///
+    /// # Errors
+    /// [`Error::Absent`], [`Error::Changed`], or why it could not be done.
+    pub async fn delete(&self, id: i64, expected: Expected) -> Result<(), Error> {
+        let (db, policy) = (self.db.clone(), self.policies.user);
+        let write = self
+            .cache
+            .write(Change::of(key(id)).and_group(LIST), async move {
+                made(WHAT, db.delete_user(id, expected).await?)?;
+                Ok(Written::new(()).through_absence(policy))
+            });
+        within(self.patience, write).await
+    }
+
+    /// Makes the first admin, if nobody has the address yet. Answers whether one was made.
+    ///
+    /// # Errors
+    /// Why it could not be done.
+    pub async fn ensure_admin(&self, email: Email, password: Password) -> Result<bool, Error> {
+        if self.db.credentials_by_email(&email).await?.is_some() {
+            return Ok(false);
+        }
+        let full_name = crate::domain::FullName::parse("Administrator")
+            .map_err(|invalid| Error::Internal(invalid.to_string()))?;
+        let admin = NewUser {
+            email,
+            full_name,
+            password,
+            role: Role::Admin,
+            is_active: true,
+        };
+        match self.create(admin).await {
+            Ok(_) => Ok(true),
+            // Another instance that starts at the same time was faster.
+            Err(Error::EmailTaken) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Sets a password without asking for the old one, for the command line.
+    ///
+    /// # Errors
+    /// [`Error::Absent`], or why it could not be done.
+    pub async fn reset_password(&self, email: &Email, password: Password) -> Result<(), Error> {
+        let known = self
+            .db
+            .credentials_by_email(email)
+            .await?
+            .ok_or(Error::Absent(WHAT))?;
+        let hash = self.hasher.hash(password.expose().into()).await?;
+        let change = UserChange {
+            email: None,
+            full_name: None,
+            password: Some(hash),
+            role: None,
+            is_active: None,
+        };
+        let db = self.db.clone();
+        let write = self
+            .cache
+            .write(Change::of(key(known.user_id)), async move {
+                let updated = db
+                    .update_user(known.user_id, change, Expected::default())
+                    .await?;
+                Ok(Written::new(made(WHAT, updated).map(drop)?))
+            });
+        within(self.patience, write).await
+    }
+}
+
+fn key(id: i64) -> Key {
+    Key::of_id(KIND, id)
+}
+
+fn hint_key(email: &Email) -> Key {
+    Key::of_text(HINT, email.canonical())
+}
+
+/// The id that an address led to.
+#[derive(Clone, Copy)]
+struct Hint(i64);
+
+impl Cacheable for Hint {
+    fn to_bytes(&self) -> Bytes {
+        Bytes::copy_from_slice(&self.0.to_be_bytes())
+    }
+
+    fn from_bytes(bytes: &Bytes) -> Option<Self> {
+        bytes
+            .as_ref()
+            .try_into()
+            .ok()
+            .map(|id| Self(i64::from_be_bytes(id)))
+    }
+}
+
+impl CachedUser {
+    /// The user as the cache keeps them.
+    ///
+    /// # Errors
+    /// Where the user cannot be serialised.
+    pub fn new(user: &User) -> Result<Self, Error> {
+        Ok(Self {
+            role: user.role,
+            is_active: user.is_active,
+            token_version: user.token_version,
+            email: user.email.to_ascii_lowercase().into(),
+            document: Document::of_row(Users::TAG, user.id, user.version, user)?,
+        })
+    }
+
+    fn of(user: Option<User>) -> Result<Option<Self>, Error> {
+        user.as_ref().map(Self::new).transpose()
+    }
+}
+
+impl Cacheable for CachedUser {
+    fn to_bytes(&self) -> Bytes {
+        let Document { etag, body } = &self.document;
+        let length = 12 + self.email.len() + etag.len() + body.len();
+        let mut bytes = BytesMut::with_capacity(length);
+        bytes.put_u8(u8::from(self.role == Role::Admin));
+        bytes.put_u8(u8::from(self.is_active));
+        bytes.put_i64(self.token_version);
+        // An address has at most 254 characters.
+        bytes.put_u8(self.email.len() as u8);
+        bytes.put_slice(&self.email);
+        self.document.put(&mut bytes);
+        bytes.freeze()
+    }
+
+    fn from_bytes(bytes: &Bytes) -> Option<Self> {
+        let mut bytes = bytes.clone();
+        let role = if bytes.try_get_u8().ok()? == 1 {
+            Role::Admin
+        } else {
+            Role::User
+        };
+        let is_active = bytes.try_get_u8().ok()? == 1;
+        let token_version = bytes.try_get_i64().ok()?;
+        let length = usize::from(bytes.try_get_u8().ok()?);
+        if bytes.len() < length {
+            return None;
+        }
+        let email = bytes.split_to(length);
+        let document = Document::take(bytes)?;
+        Some(Self {
+            role,
+            is_active,
+            token_version,
+            email,
+            document,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn users_come_back_as_they_went_in(
+            admin: bool,
+            is_active: bool,
+            token_version: i64,
+            email in "[a-z.]{1,200}@example\\.com",
+            body in proptest::collection::vec(any::<u8>(), 0..200),
+        ) {
+            let user = CachedUser {
+                role: if admin { Role::Admin } else { Role::User },
+                is_active,
+                token_version,
+                email: email.into(),
+                document: Document { etag: "\"u1.1\"".into(), body: body.into() },
+            };
+            prop_assert_eq!(CachedUser::from_bytes(&user.to_bytes()), Some(user));
+        }
+
+        #[test]
+        fn any_bytes_are_a_user_or_none(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+            let _ = CachedUser::from_bytes(&bytes.into());
+        }
+    }
+}
