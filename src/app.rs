@@ -1,0 +1,265 @@
+//! The composition root: builds the parts out of a configuration, and runs them until told to
+//! stop. The one place that knows everybody.
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix_web::dev::{Server, ServerHandle};
+use actix_web::{App, HttpServer, web};
+use anyhow::{Context, Result};
+use secrecy::ExposeSecret;
+
+use crate::cache::{Cache, CacheBackend, MemoryBackend, NullBackend, SystemClock, Tasks};
+use crate::config::{BackendKind, Config, MigrateMode};
+use crate::db::Database;
+use crate::domain::{Email, Password};
+use crate::http::{self, Measured, Metrics, Observer, Readiness, TrustedProxies};
+use crate::service::Services;
+
+/// A service that has been built and listens, but does not answer before it is run.
+pub struct Application {
+    address: SocketAddr,
+    metrics_address: Option<SocketAddr>,
+    server: Server,
+    metrics_server: Option<Server>,
+    readiness: Readiness,
+    tasks: Tasks,
+    shutdown_timeout: Duration,
+}
+
+/// Tells a running [`Application`] to stop.
+#[derive(Clone)]
+pub struct StopHandle {
+    readiness: Readiness,
+    servers: Vec<ServerHandle>,
+}
+
+impl StopHandle {
+    /// Answers the requests under way, takes no new ones, and ends.
+    pub async fn stop(&self) {
+        self.readiness.stop();
+        for server in &self.servers {
+            server.stop(true).await;
+        }
+    }
+}
+
+impl Application {
+    /// Builds the service on the backend that the configuration names.
+    ///
+    /// # Errors
+    /// Where the database cannot be reached or migrated, or the address cannot be had.
+    pub async fn build(config: &Config) -> Result<Self> {
+        let backend: Arc<dyn CacheBackend> = match config.cache.backend {
+            BackendKind::Off => Arc::new(NullBackend::new()),
+            BackendKind::Memory => {
+                Arc::new(MemoryBackend::new(config.cache.memory.capacity.as_u64()))
+            }
+        };
+        Self::build_on(config, backend).await
+    }
+
+    /// Builds the service on a backend of the caller's own.
+    ///
+    /// # Errors
+    /// As [`build`](Self::build).
+    pub async fn build_on(config: &Config, backend: Arc<dyn CacheBackend>) -> Result<Self> {
+        let database = Database::new(&config.database);
+        match config.database.migrate {
+            MigrateMode::Auto => {
+                let run = database.migrate().await.context("migrating the database")?;
+                for name in run {
+                    log::info!("ran migration {name}");
+                }
+            }
+            MigrateMode::Check => {
+                database
+                    .check_migrated()
+                    .await
+                    .context("checking the database")?;
+            }
+        }
+        let tasks = Tasks::on_current_runtime();
+        let backend_name = backend.name();
+        let cache = Cache::new(backend, Arc::new(SystemClock::new()), tasks.clone());
+        let services = Services::new(config, &database, &cache)?;
+        ensure_admin(config, &services).await?;
+
+        let listener = listen(&config.server.host, config.server.port)?;
+        let address = listener.local_addr()?;
+        let metrics_listener = match config.server.metrics_address {
+            Some(address) => Some(listen(&address.ip().to_string(), address.port())?),
+            None => None,
+        };
+        let metrics_address = metrics_listener
+            .as_ref()
+            .map(TcpListener::local_addr)
+            .transpose()?;
+
+        let parts = Parts {
+            metrics: Metrics::default(),
+            measured: Measured {
+                cache: cache.clone(),
+                sessions: services.sessions.clone(),
+                database: database.clone(),
+            },
+            readiness: Readiness::new(database),
+            services,
+            cache,
+        };
+        let readiness = parts.readiness.clone();
+        let metrics_server = match metrics_listener {
+            Some(listener) => Some(parts.metrics_server(config, listener)?),
+            None => None,
+        };
+        let server = parts.server(config, listener, metrics_server.is_none())?;
+        let shutdown_timeout = config.server.shutdown_timeout;
+        let database_url = crate::config::mask_url(&config.database.url);
+        log::info!("cache backend {backend_name}, database {database_url}");
+        Ok(Self {
+            address,
+            metrics_address,
+            server,
+            metrics_server,
+            readiness,
+            tasks,
+            shutdown_timeout,
+        })
+    }
+
+    /// Where the service listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Where `/metrics` is served, if not beside everything else.
+    pub fn metrics_address(&self) -> Option<SocketAddr> {
+        self.metrics_address
+    }
+
+    /// What stops it.
+    pub fn stop_handle(&self) -> StopHandle {
+        let servers = [Some(&self.server), self.metrics_server.as_ref()];
+        StopHandle {
+            readiness: self.readiness.clone(),
+            servers: servers.into_iter().flatten().map(Server::handle).collect(),
+        }
+    }
+
+    /// Serves until stopped, then waits for the writes under way: whoever hung up, what they
+    /// committed is still to be voided.
+    ///
+    /// # Errors
+    /// Where a server fails.
+    pub async fn run(self) -> Result<()> {
+        let metrics = self.metrics_server.map(|server| tokio::spawn(server));
+        self.server.await?;
+        if let Some(metrics) = metrics {
+            metrics.await??;
+        }
+        if !self.tasks.drain(self.shutdown_timeout).await {
+            log::warn!(
+                "stopped with work under way that took longer than {:?}",
+                self.shutdown_timeout
+            );
+        }
+        Ok(())
+    }
+}
+
+/// What every worker gets a clone of.
+#[derive(Clone)]
+struct Parts {
+    services: Services,
+    cache: Cache,
+    metrics: Metrics,
+    measured: Measured,
+    readiness: Readiness,
+}
+
+impl Parts {
+    fn server(self, config: &Config, listener: TcpListener, with_metrics: bool) -> Result<Server> {
+        let server = &config.server;
+        let proxies = TrustedProxies::new(server.trusted_proxies.clone());
+        let (log, max_body) = (server.access_log, server.max_body.as_u64() as usize);
+        let factory = move || {
+            let observer = Observer::new(self.metrics.clone(), log, proxies.clone());
+            let Services {
+                users,
+                products,
+                sessions,
+            } = self.services.clone();
+            App::new()
+                .app_data(web::Data::new(users))
+                .app_data(web::Data::new(products))
+                .app_data(web::Data::new(sessions))
+                .app_data(web::Data::new(self.cache.clone()))
+                .app_data(web::Data::new(self.readiness.clone()))
+                .app_data(web::Data::new(self.metrics.clone()))
+                .app_data(web::Data::new(self.measured.clone()))
+                .app_data(web::Data::new(proxies.clone()))
+                .configure(|routes| {
+                    if with_metrics {
+                        http::metrics_route(routes, &observer);
+                    }
+                })
+                .configure(|routes| http::routes(routes, &observer, max_body))
+        };
+        let workers = match server.workers {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            workers => workers,
+        };
+        Ok(HttpServer::new(factory)
+            .workers(workers)
+            .max_connections(server.max_connections)
+            .client_request_timeout(server.request_timeout)
+            .keep_alive(server.keep_alive)
+            .shutdown_timeout(server.shutdown_timeout.as_secs().max(1))
+            .disable_signals()
+            .listen(listener)?
+            .run())
+    }
+
+    fn metrics_server(&self, config: &Config, listener: TcpListener) -> Result<Server> {
+        let (metrics, measured) = (self.metrics.clone(), self.measured.clone());
+        let factory = move || {
+            let observer = Observer::new(
+                metrics.clone(),
+                crate::config::AccessLog::Off,
+                TrustedProxies::default(),
+            );
+            App::new()
+                .app_data(web::Data::new(metrics.clone()))
+                .app_data(web::Data::new(measured.clone()))
+                .configure(|routes| http::metrics_route(routes, &observer))
+        };
+        Ok(HttpServer::new(factory)
+            .workers(1)
+            .shutdown_timeout(config.server.shutdown_timeout.as_secs().max(1))
+            .disable_signals()
+            .listen(listener)?
+            .run())
+    }
+}
+
+fn listen(host: &str, port: u16) -> Result<TcpListener> {
+    TcpListener::bind((host.trim_matches(['[', ']']), port))
+        .with_context(|| format!("listening on {host}:{port} (server.host, server.port)"))
+}
+
+/// Makes the first admin that the configuration names, if nobody has the address yet.
+async fn ensure_admin(config: &Config, services: &Services) -> Result<()> {
+    if config.auth.admin_email.is_empty() {
+        return Ok(());
+    }
+    let email = Email::parse(&config.auth.admin_email)
+        .map_err(|invalid| anyhow::anyhow!("auth.admin_email: {invalid}"))?;
+    let password = Password::parse(config.auth.admin_password.expose_secret())
+        .map_err(|invalid| anyhow::anyhow!("auth.admin_password: {invalid}"))?;
+    let made = services.users.ensure_admin(email, password).await;
+    if made.context("making the first admin")? {
+        log::info!("made the admin {}", config.auth.admin_email);
+    }
+    Ok(())
+}

@@ -1,0 +1,329 @@
+//! The command line: what can be asked of the program, and how it answers.
+
+use std::io::{BufRead, IsTerminal, Write};
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow};
+use clap::{Parser, Subcommand};
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::app::Application;
+use crate::auth::PasswordHasher;
+use crate::cache::{Cache, NullBackend, SystemClock, Tasks};
+use crate::config::{self, Config, Location, Profile};
+use crate::db::{Database, Seed};
+use crate::domain::{Email, Password};
+use crate::http;
+use crate::service::Services;
+
+/// Users and products over REST, read out of a cache that never serves what a write has replaced.
+#[derive(Parser)]
+#[command(
+    version,
+    about,
+    after_help = "Without a command it serves.\n\n\
+    Exit codes: 0 done, 1 failed, 2 wrong usage or configuration."
+)]
+struct Cli {
+    /// A configuration file, over config/default.toml and config/PROFILE.toml
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+
+    /// The set of settings to use: development, production, test, or one of your own
+    #[arg(
+        long,
+        global = true,
+        value_name = "NAME",
+        env = "ALACENA_PROFILE",
+        default_value = "development"
+    )]
+    profile: String,
+
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run pending migrations, then serve until told to stop (the default)
+    Serve,
+    /// Run pending migrations and exit; any number may do so at once
+    Migrate,
+    /// Fill the database with plausible rows; the same for the same seed
+    Seed {
+        /// How many users there shall be of this seed
+        #[arg(long, value_name = "N")]
+        users: u64,
+        /// How many products there shall be of this seed
+        #[arg(long, value_name = "N", default_value_t = 0)]
+        products: u64,
+        /// Which rows
+        #[arg(long, value_name = "N", default_value_t = 1)]
+        seed: u64,
+        /// The password of every user made
+        #[arg(long, default_value = "password")]
+        password: String,
+    },
+    /// Load the configuration, check it, and print what is in effect
+    CheckConfig,
+    /// Ask the running instance whether it is ready; for containers
+    Healthcheck,
+    /// Look after accounts
+    #[command(subcommand)]
+    Admin(AdminCommand),
+    /// Print the OpenAPI document
+    Openapi,
+}
+
+#[derive(Subcommand)]
+enum AdminCommand {
+    /// Set a password, read from the terminal or from standard input
+    ///
+    /// Tokens issued before are void; instances that are running notice within cache.user_ttl.
+    ResetPassword {
+        /// Whose
+        email: String,
+    },
+}
+
+const DONE: u8 = 0;
+const FAILED: u8 = 1;
+const WRONG_USAGE: u8 = 2;
+
+/// Runs the command that the process was started with.
+pub fn run() -> ExitCode {
+    ExitCode::from(run_command(Cli::parse()))
+}
+
+fn run_command(cli: Cli) -> u8 {
+    let location = Location {
+        profile: Profile::named(&cli.profile),
+        file: cli.config,
+    };
+    if location.profile.is_development() {
+        // Never over what is set already; absent is fine.
+        let _ = dotenvy::dotenv();
+    }
+    let command = cli.command.unwrap_or(Command::Serve);
+    if matches!(command, Command::Openapi) {
+        return print(&format!("{:#}\n", http::document()));
+    }
+    let config = match config::load(&location, std::env::vars()) {
+        Ok(config) => config,
+        Err(error) => {
+            eprintln!("alacena: configuration: {error}");
+            return WRONG_USAGE;
+        }
+    };
+    if matches!(command, Command::CheckConfig) {
+        return print(&format!(
+            "# profile {}\n{}",
+            location.profile,
+            config.to_masked_toml()
+        ));
+    }
+    env_logger::Builder::from_env(
+        env_logger::Env::default().default_filter_or("info,actix_server=warn"),
+    )
+    .format_timestamp_millis()
+    .init();
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("alacena: {error}");
+            return FAILED;
+        }
+    };
+    match runtime.block_on(execute(command, &config)) {
+        Ok(()) => DONE,
+        Err(error) => {
+            eprintln!("alacena: {error:#}");
+            FAILED
+        }
+    }
+}
+
+/// Prints to standard output. A reader who has seen enough is no failure.
+fn print(text: &str) -> u8 {
+    match std::io::stdout().write_all(text.as_bytes()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            eprintln!("alacena: {error}");
+            FAILED
+        }
+        _ => DONE,
+    }
+}
+
+async fn execute(command: Command, config: &Config) -> Result<()> {
+    match command {
+        Command::Serve => serve(config).await,
+        Command::Migrate => migrate(config).await,
+        Command::Seed {
+            users,
+            products,
+            seed,
+            password,
+        } => {
+            let password =
+                Password::parse(&password).map_err(|invalid| anyhow!("--password {invalid}"))?;
+            fill(config, users, products, Seed(seed), password).await
+        }
+        Command::Healthcheck => healthcheck(config).await,
+        Command::Admin(AdminCommand::ResetPassword { email }) => {
+            reset_password(config, &email).await
+        }
+        Command::CheckConfig | Command::Openapi => Ok(()),
+    }
+}
+
+async fn serve(config: &Config) -> Result<()> {
+    let application = Application::build(config).await?;
+    let stop = application.stop_handle();
+    println!("listening on http://{}", application.address());
+    if let Some(address) = application.metrics_address() {
+        println!("metrics on http://{address}/metrics");
+    }
+    let signals = tokio::spawn(async move {
+        let name = signal().await?;
+        log::info!("{name}: stopping");
+        stop.stop().await;
+        std::io::Result::Ok(())
+    });
+    application.run().await?;
+    signals.await?.context("waiting for signals")?;
+    log::info!("stopped");
+    Ok(())
+}
+
+/// Waits until the process is asked to end.
+async fn signal() -> std::io::Result<&'static str> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    Ok(tokio::select! {
+        _ = terminate.recv() => "SIGTERM",
+        _ = interrupt.recv() => "SIGINT",
+    })
+}
+
+async fn migrate(config: &Config) -> Result<()> {
+    let run = Database::new(&config.database).migrate().await?;
+    for name in &run {
+        println!("ran {name}");
+    }
+    println!(
+        "{}",
+        if run.is_empty() {
+            "nothing to do"
+        } else {
+            "done"
+        }
+    );
+    Ok(())
+}
+
+async fn fill(
+    config: &Config,
+    users: u64,
+    products: u64,
+    seed: Seed,
+    password: Password,
+) -> Result<()> {
+    let database = Database::new(&config.database);
+    database.migrate().await?;
+    let hasher = PasswordHasher::new(&config.auth)?;
+    // One hash for all: a million of them would take a day.
+    let hash = hasher.hash(password.expose().into()).await?;
+    let bar = progress("users", users)?;
+    database
+        .seed_users(seed, users, hash, |done| bar.set_position(done))
+        .await?;
+    bar.finish();
+    let bar = progress("products", products)?;
+    database
+        .seed_products(seed, products, |done| bar.set_position(done))
+        .await?;
+    bar.finish();
+    println!(
+        "{users} users and {products} products of seed {} are there",
+        seed.0
+    );
+    Ok(())
+}
+
+fn progress(what: &'static str, count: u64) -> Result<ProgressBar> {
+    let style = "{prefix:>8} {wide_bar} {human_pos}/{human_len} {per_sec} {eta} left";
+    let bar = ProgressBar::new(count).with_prefix(what);
+    bar.set_style(ProgressStyle::with_template(style)?);
+    Ok(bar)
+}
+
+async fn reset_password(config: &Config, email: &str) -> Result<()> {
+    let email = Email::parse(email).map_err(|invalid| anyhow!("the e-mail address {invalid}"))?;
+    let password = if std::io::stdin().is_terminal() {
+        let password = rpassword::prompt_password("New password: ")?;
+        let again = rpassword::prompt_password("Again: ")?;
+        if password != again {
+            return Err(anyhow!("the two passwords differ"));
+        }
+        password
+    } else {
+        let mut line = String::new();
+        std::io::stdin().lock().read_line(&mut line)?;
+        line.trim_end_matches(['\r', '\n']).to_owned()
+    };
+    let password =
+        Password::parse(&password).map_err(|invalid| anyhow!("the password {invalid}"))?;
+    let database = Database::new(&config.database);
+    database.check_migrated().await?;
+    let tasks = Tasks::on_current_runtime();
+    let backend = std::sync::Arc::new(NullBackend::new());
+    let cache = Cache::new(backend, std::sync::Arc::new(SystemClock::new()), tasks);
+    let services = Services::new(config, &database, &cache)?;
+    services.users.reset_password(&email, password).await?;
+    println!("the password of {email} is set");
+    Ok(())
+}
+
+/// How long the running instance may take to say that it is ready.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+async fn healthcheck(config: &Config) -> Result<()> {
+    let host = config.server.host.trim_matches(['[', ']']);
+    // Whoever listens on every address listens on loopback too.
+    let host = match host.parse::<IpAddr>() {
+        Ok(IpAddr::V4(address)) if address.is_unspecified() => "127.0.0.1",
+        Ok(IpAddr::V6(address)) if address.is_unspecified() => "::1",
+        _ => host,
+    };
+    let asked = tokio::time::timeout(PATIENCE, ask_readiness(host, config.server.port));
+    let status = asked.await.context("no answer in time")??;
+    if status == 200 {
+        println!("ready");
+        Ok(())
+    } else {
+        Err(anyhow!("not ready: status {status}"))
+    }
+}
+
+/// One request, by hand: a whole HTTP client would be the largest dependency of this program.
+async fn ask_readiness(host: &str, port: u16) -> Result<u16> {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let mut stream = tokio::net::TcpStream::connect((host, port)).await?;
+    let request = "GET /health/ready HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    stream.write_all(request.as_bytes()).await?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await?;
+    let head = String::from_utf8_lossy(&answer);
+    let status = head
+        .split(' ')
+        .nth(1)
+        .and_then(|status| status.parse().ok());
+    status.context("the answer is no HTTP")
+}

@@ -1,0 +1,208 @@
+use actix_web::web::{self, ServiceConfig};
+use actix_web::{HttpRequest, HttpResponse, http::header};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use super::caller::Admin;
+use super::input::query;
+use super::observe::Observer;
+use super::problem::Problem;
+use crate::cache::{Cache, Key, Pattern};
+use crate::service::Sessions;
+
+pub(super) fn routes(config: &mut ServiceConfig, observer: &Observer) {
+    config.service(observer.resource("/cache/stats", [web::get().to(stats)]));
+    config.service(observer.resource("/cache/clear", [web::delete().to(clear)]));
+    config.service(observer.resource("/cache/exists", [web::get().to(exists)]));
+}
+
+/// Whether the cache does its work.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum Status {
+    Available,
+    Unavailable,
+}
+
+/// What the cache has done since the service started, and what it holds.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Stats {
+    status: Status,
+    /// The configured backend.
+    #[schema(example = "memory")]
+    backend: &'static str,
+    /// Hits among all reads, in percent.
+    #[schema(example = 93.75)]
+    hit_rate: f64,
+    /// Reads of this service that the cache answered.
+    #[schema(example = 1500)]
+    keyspace_hits: u64,
+    /// Reads of this service that went to the database.
+    #[schema(example = 100)]
+    keyspace_misses: u64,
+    /// Bytes that entries take, approximately.
+    #[schema(example = 65536)]
+    used_memory: u64,
+    /// The same for people.
+    #[schema(example = "64.0 KiB")]
+    used_memory_human: String,
+    /// Connections that a shared server has; 0 where there is none.
+    #[schema(example = 0)]
+    connected_clients: u64,
+    /// Entries, approximately.
+    #[schema(example = 100)]
+    entries: u64,
+    /// Misses that shared another's load.
+    coalesced: u64,
+    /// Answers past their time, the database being away.
+    stale_served: u64,
+    /// Loads that were stored.
+    fills: u64,
+    /// Loads that were not stored because a write had overtaken them.
+    fills_refused: u64,
+    /// Loads ahead of expiry.
+    refreshes: u64,
+    /// Writes that voided what they changed.
+    voids: u64,
+    /// Times everything was distrusted because it was not known what a write had changed.
+    distrusts: u64,
+    /// Checks of callers that the cache answered. They count among no reads.
+    caller_hits: u64,
+    /// Checks of callers that went to the database.
+    caller_misses: u64,
+}
+
+/// How the cache is doing
+///
+/// Hits and misses are this service's own, not those of a server it shares.
+#[utoipa::path(get, path = "/cache/stats", tag = "cache",
+    responses((status = 200, description = "The figures", body = Stats)),
+    security(("login" = [])))]
+pub(super) async fn stats(
+    _admin: Admin,
+    cache: web::Data<Cache>,
+    sessions: web::Data<Sessions>,
+) -> HttpResponse {
+    let backend = cache.backend_stats().await;
+    let done = cache.stats();
+    let callers = sessions.stats();
+    let stats = Stats {
+        status: if backend.available {
+            Status::Available
+        } else {
+            Status::Unavailable
+        },
+        backend: cache.backend_name(),
+        hit_rate: done.hit_rate(),
+        keyspace_hits: done.hits,
+        keyspace_misses: done.misses,
+        used_memory: backend.used_memory,
+        used_memory_human: bytesize::ByteSize(backend.used_memory)
+            .display()
+            .iec()
+            .to_string(),
+        connected_clients: backend.connected_clients,
+        entries: backend.entries,
+        coalesced: done.coalesced,
+        stale_served: done.stale_served,
+        fills: done.fills + callers.fills,
+        fills_refused: done.fills_refused + callers.fills_refused,
+        refreshes: done.refreshes + callers.refreshes,
+        voids: done.voids,
+        distrusts: done.distrusts,
+        caller_hits: callers.hits,
+        caller_misses: callers.misses,
+    };
+    HttpResponse::Ok()
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .json(stats)
+}
+
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct ClearQuery {
+    /// A glob over keys: `*` any text, `?` one character, `[a-z]` one of a set, `\` takes the next
+    /// character as it is. Keys look like `user:7`, `user:email:ana@example.com`,
+    /// `users:list:0:100` and `product:7`.
+    #[serde(default = "every_key")]
+    #[param(default = "*", example = "user:*")]
+    pattern: String,
+}
+
+fn every_key() -> String {
+    "*".to_owned()
+}
+
+/// What was cleared.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Cleared {
+    #[schema(example = "Cleared 3 cache entries")]
+    message: String,
+    #[schema(example = "user:*")]
+    pattern: String,
+    /// How many entries there were.
+    #[schema(example = 3)]
+    cleared: u64,
+}
+
+/// Clear the cache
+///
+/// Removes the keys that match, and nothing else: not the counters of failed logins.
+#[utoipa::path(delete, path = "/cache/clear", tag = "cache", params(ClearQuery),
+    responses((status = 200, description = "They are gone", body = Cleared)),
+    security(("login" = [])))]
+pub(super) async fn clear(
+    request: HttpRequest,
+    _admin: Admin,
+    cache: web::Data<Cache>,
+) -> Result<HttpResponse, Problem> {
+    let ClearQuery { pattern } = query(&request)?;
+    let pattern: Pattern = pattern
+        .parse()
+        .map_err(|error| Problem::field("pattern", format!("{error}")))?;
+    let cleared = cache.clear(&pattern).await;
+    log::info!(
+        "cleared {cleared} cache entries matching {pattern:?}",
+        pattern = pattern.as_str()
+    );
+    let entries = if cleared == 1 { "entry" } else { "entries" };
+    Ok(HttpResponse::Ok()
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .json(Cleared {
+            message: format!("Cleared {cleared} cache {entries}"),
+            pattern: pattern.to_string(),
+            cleared,
+        }))
+}
+
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct ExistsQuery {
+    /// The key.
+    #[param(example = "user:1")]
+    key: String,
+}
+
+/// Whether a key is cached.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Exists {
+    #[schema(example = "user:1")]
+    key: String,
+    exists: bool,
+}
+
+/// Is a key cached?
+#[utoipa::path(get, path = "/cache/exists", tag = "cache", params(ExistsQuery),
+    responses((status = 200, description = "Whether it is", body = Exists)),
+    security(("login" = [])))]
+pub(super) async fn exists(
+    request: HttpRequest,
+    _admin: Admin,
+    cache: web::Data<Cache>,
+) -> Result<HttpResponse, Problem> {
+    let ExistsQuery { key } = query(&request)?;
+    let exists = cache.exists(&Key::named(&key)).await;
+    Ok(HttpResponse::Ok()
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .json(Exists { key, exists }))
+}

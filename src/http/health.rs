@@ -1,0 +1,128 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use actix_web::web::{self, ServiceConfig};
+use actix_web::{HttpResponse, http::header};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::observe::Observer;
+use crate::cache::Cache;
+use crate::db::Database;
+
+pub(super) fn routes(config: &mut ServiceConfig, observer: &Observer) {
+    config.service(observer.resource("/health/live", [web::get().to(live), web::head().to(live)]));
+    config.service(observer.resource(
+        "/health/ready",
+        [web::get().to(is_ready), web::head().to(is_ready)],
+    ));
+}
+
+/// What readiness looks at. Clones share everything.
+#[derive(Clone)]
+pub struct Readiness {
+    database: Database,
+    stopping: Arc<AtomicBool>,
+}
+
+impl Readiness {
+    /// Looks at this database.
+    pub fn new(database: Database) -> Self {
+        Self {
+            database,
+            stopping: Arc::default(),
+        }
+    }
+
+    /// From now on the service is not ready: it is about to stop.
+    pub fn stop(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+    }
+}
+
+/// The state of the whole, or of a part.
+#[derive(Clone, Copy, Debug, Serialize, ToSchema, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+enum State {
+    Up,
+    Down,
+    Off,
+    Stopping,
+}
+
+/// Whether the service lives.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Live {
+    status: State,
+}
+
+/// Whether the service can do its work, and each part of it.
+#[derive(Serialize, ToSchema)]
+pub(super) struct Ready {
+    status: State,
+    components: Components,
+}
+
+/// The parts.
+#[derive(Serialize, ToSchema)]
+struct Components {
+    database: State,
+    cache: CacheState,
+}
+
+/// The cache.
+#[derive(Serialize, ToSchema)]
+struct CacheState {
+    status: State,
+    #[schema(example = "memory")]
+    backend: &'static str,
+}
+
+/// Is it alive?
+#[utoipa::path(get, path = "/health/live", tag = "operation",
+    responses((status = 200, description = "It is", body = Live)))]
+pub(super) async fn live() -> HttpResponse {
+    HttpResponse::Ok()
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .json(Live { status: State::Up })
+}
+
+/// Can it do its work?
+///
+/// 503 while the database is away, or while the service is about to stop.
+#[utoipa::path(get, path = "/health/ready", tag = "operation",
+    responses(
+        (status = 200, description = "It can", body = Ready),
+        (status = 503, description = "It cannot", body = Ready)
+    ))]
+pub(super) async fn is_ready(
+    readiness: web::Data<Readiness>,
+    cache: web::Data<Cache>,
+) -> HttpResponse {
+    let database = if readiness.database.check().await.is_ok() {
+        State::Up
+    } else {
+        State::Down
+    };
+    let available = cache.backend_stats().await.available;
+    let cache = CacheState {
+        status: if available { State::Up } else { State::Off },
+        backend: cache.backend_name(),
+    };
+    let status = if readiness.stopping.load(Ordering::Relaxed) {
+        State::Stopping
+    } else {
+        database
+    };
+    let mut response = if status == State::Up {
+        HttpResponse::Ok()
+    } else {
+        HttpResponse::ServiceUnavailable()
+    };
+    response
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .json(Ready {
+            status,
+            components: Components { database, cache },
+        })
+}

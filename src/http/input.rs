@@ -1,0 +1,235 @@
+use std::pin::Pin;
+
+use actix_web::dev::Payload;
+use actix_web::error::{PayloadError, UrlencodedError};
+use actix_web::http::header;
+use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
+use serde::de::DeserializeOwned;
+
+use super::problem::{Kind, Problem};
+use crate::cache::Mode;
+use crate::domain::{MAX_LIMIT, MAX_SKIP, Page, Start};
+
+/// A JSON body that was read but not yet looked at. The handler asks for it once it knows that
+/// the caller may send one at all, so that a stranger learns 401 and not what is wrong with their
+/// body.
+pub(super) struct Json<T>(Result<T, Problem>);
+
+impl<T> Json<T> {
+    /// The body.
+    ///
+    /// # Errors
+    /// 400 for what is no JSON, 413, 415, or 422 naming the field of another shape.
+    pub(super) fn get(self) -> Result<T, Problem> {
+        self.0
+    }
+}
+
+impl<T: DeserializeOwned + 'static> FromRequest for Json<T> {
+    type Error = Problem;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, Problem>>>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let is_json =
+            request.mime_type().ok().flatten().is_some_and(|mime| {
+                mime.subtype() == mime::JSON || mime.suffix() == Some(mime::JSON)
+            });
+        let body = web::Bytes::from_request(request, payload);
+        Box::pin(async move {
+            if !is_json {
+                return Ok(Self(Err(Problem::because(
+                    Kind::UnsupportedMediaType,
+                    "the body must be application/json",
+                ))));
+            }
+            Ok(Self(
+                body.await
+                    .map_err(|error| unreadable(&error))
+                    .and_then(|body| parse(&body)),
+            ))
+        })
+    }
+}
+
+fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+    let mut json = serde_json::Deserializer::from_slice(body);
+    let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+        let path = error.path().to_string();
+        let inner = error.into_inner();
+        if inner.is_data() {
+            let message = inner.to_string();
+            // serde names the place in the text too; the field is enough.
+            let message = message.split(" at line ").next().unwrap_or_default();
+            let field = match named_field(message) {
+                Some(field) if path == "." => field.to_owned(),
+                _ => path,
+            };
+            Problem::field(&field, message)
+        } else {
+            Problem::because(Kind::Malformed, format!("the body is not JSON: {inner}"))
+        }
+    })?;
+    json.end().map_err(|error| {
+        Problem::because(
+            Kind::Malformed,
+            format!("the body has more than one JSON value: {error}"),
+        )
+    })?;
+    Ok(value)
+}
+
+/// The field that serde names between backticks in "missing field" and "unknown field".
+fn named_field(message: &str) -> Option<&str> {
+    let rest = message
+        .strip_prefix("missing field `")
+        .or(message.strip_prefix("unknown field `"))?;
+    rest.split('`').next()
+}
+
+fn unreadable(error: &actix_web::Error) -> Problem {
+    match error.as_error::<PayloadError>() {
+        Some(PayloadError::Overflow) => Problem::of(Kind::BodyTooLarge),
+        _ if error.as_response_error().status_code() == 413 => Problem::of(Kind::BodyTooLarge),
+        _ => Problem::because(Kind::Malformed, format!("the body cannot be read: {error}")),
+    }
+}
+
+/// A form, read at once: its route needs no token.
+pub(super) struct Form<T>(pub(super) T);
+
+impl<T: DeserializeOwned + 'static> FromRequest for Form<T> {
+    type Error = Problem;
+    type Future = Pin<Box<dyn Future<Output = Result<Self, Problem>>>>;
+
+    fn from_request(request: &HttpRequest, payload: &mut Payload) -> Self::Future {
+        let is_form = request
+            .content_type()
+            .eq_ignore_ascii_case(mime::APPLICATION_WWW_FORM_URLENCODED.as_ref());
+        let form = web::Form::<T>::from_request(request, payload);
+        Box::pin(async move {
+            if !is_form {
+                return Err(Problem::because(
+                    Kind::UnsupportedMediaType,
+                    "the body must be application/x-www-form-urlencoded",
+                ));
+            }
+            form.await
+                .map(|form| Self(form.into_inner()))
+                .map_err(|error| match error.as_error::<UrlencodedError>() {
+                    Some(UrlencodedError::Overflow { .. }) => Problem::of(Kind::BodyTooLarge),
+                    Some(UrlencodedError::Parse(why)) => {
+                        let message = why.to_string();
+                        match named_field(&message) {
+                            Some(field) => Problem::field(field, message.clone()),
+                            None => Problem::because(Kind::Malformed, message),
+                        }
+                    }
+                    _ => Problem::because(Kind::Malformed, error.to_string()),
+                })
+        })
+    }
+}
+
+/// The `{id}` of the path.
+pub(super) fn id(request: &HttpRequest) -> Result<i64, Problem> {
+    let text = request.match_info().get("id").unwrap_or_default();
+    text.parse().map_err(|_| {
+        Problem::because(
+            Kind::Malformed,
+            format!("`{text}` in the path is no id; ids are whole numbers"),
+        )
+    })
+}
+
+/// Which page of a list a query asks for.
+#[derive(serde::Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct PageQuery {
+    /// How many to leave out, 0 to 1,000,000. Further on use `after`.
+    #[param(value_type = Option<i64>, minimum = 0, maximum = 1_000_000, default = 0, example = 0)]
+    skip: Option<String>,
+    /// How many to answer with.
+    #[param(value_type = Option<i64>, minimum = 1, maximum = 1000, default = 100, example = 100)]
+    limit: Option<String>,
+    /// The cursor: only what has a higher id. Costs the same at any depth; `Link: rel="next"`
+    /// has it ready.
+    #[param(value_type = Option<i64>, minimum = 0)]
+    after: Option<String>,
+}
+
+const DEFAULT_LIMIT: i64 = 100;
+
+/// The page that the query asks for.
+///
+/// # Errors
+/// 400 for what is no number, 422 for a number that is not accepted.
+pub(super) fn page(request: &HttpRequest) -> Result<Page, Problem> {
+    let PageQuery { skip, limit, after } = query(request)?;
+    let limit = number("limit", limit)?.unwrap_or(DEFAULT_LIMIT);
+    let skip = number("skip", skip)?;
+    let after = number("after", after)?;
+    if !(1..=MAX_LIMIT).contains(&limit) {
+        return Err(Problem::field(
+            "limit",
+            format!("must be from 1 to {MAX_LIMIT}"),
+        ));
+    }
+    let start = match (skip, after) {
+        (Some(_), Some(_)) => {
+            return Err(Problem::field("after", "cannot be combined with skip"));
+        }
+        (None, Some(after)) if after < 0 => {
+            return Err(Problem::field("after", "must be an id, 0 or higher"));
+        }
+        (None, Some(after)) => Start::After(after),
+        (skip, None) => Start::Skip(skip.unwrap_or(0)),
+    };
+    match start {
+        Start::Skip(skip) if skip > MAX_SKIP => Err(Problem::field(
+            "skip",
+            format!(
+                "must be at most {MAX_SKIP}; further on follow the `Link: rel=\"next\"` header, \
+                 whose cursor `after=ID` costs the same at any depth"
+            ),
+        )),
+        Start::Skip(skip) if skip < 0 => Err(Problem::field("skip", "must be 0 or more")),
+        start => Ok(Page { start, limit }),
+    }
+}
+
+/// The query's parameters.
+///
+/// # Errors
+/// 400 where it cannot be read.
+pub(super) fn query<T: DeserializeOwned>(request: &HttpRequest) -> Result<T, Problem> {
+    web::Query::<T>::from_query(request.query_string())
+        .map(web::Query::into_inner)
+        .map_err(|error| {
+            Problem::because(
+                Kind::Malformed,
+                format!("the query cannot be read: {error}"),
+            )
+        })
+}
+
+fn number(name: &str, text: Option<String>) -> Result<Option<i64>, Problem> {
+    text.map(|text| {
+        text.parse().map_err(|_| {
+            Problem::because(
+                Kind::Malformed,
+                format!("`{name}={text}`: `{name}` is a whole number"),
+            )
+        })
+    })
+    .transpose()
+}
+
+/// Whether the request wants an answer from the source (RFC 9111, 5.2.1.4).
+pub(super) fn mode(request: &HttpRequest) -> Mode {
+    let values = request.headers().get_all(header::CACHE_CONTROL);
+    let no_cache = values
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .any(|directive| directive.trim().eq_ignore_ascii_case("no-cache"));
+    if no_cache { Mode::Refresh } else { Mode::Read }
+}
