@@ -1,0 +1,10 @@
+//! The laboratory: whatever measures or breaks the service from outside.
+//!
+//! It runs real servers of its own, records what clients saw and judges it. The service never
+//! depends on the laboratory, except as a dev-dependency of its tests.
+//!
+//! - [`servers`]: servers of one's own, which end with the process that started them. Linux only.
+//! - [`history`]: a checker that finds stale reads in what clients wrote and read.
+
+pub mod history;
+pub mod servers;
