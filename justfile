@@ -1,0 +1,42 @@
+# Daily commands; `just` alone lists them.
+
+[private]
+default:
+    @just --list --unsorted
+
+# Build and run: `just run check-config`; without a command it serves
+run *arguments:
+    scripts/run.sh {{ arguments }}
+
+# What continuous integration runs: format, lints, all tests
+test *arguments:
+    scripts/test.sh {{ arguments }}
+
+# Lints of the Rust code and of the scripts
+lint:
+    cargo clippy --workspace --all-targets --locked -- -D warnings
+    shellcheck -x scripts/*.sh scripts/lib/*.sh .ci/run
+
+# Format the workspace
+fmt:
+    cargo fmt --all
+
+# Fill the database with plausible rows
+seed users="10000" products="1000":
+    scripts/seed.sh {{ users }} {{ products }}
+
+# A tour with curl against a running instance
+smoke url="http://127.0.0.1:8000":
+    scripts/smoke.sh {{ url }}
+
+# What a cache hit costs
+bench:
+    cargo bench --bench hit
+
+# Licences, duplicates, sources and advisories of the dependencies (cargo install cargo-deny)
+deny:
+    cargo deny --locked check
+
+# Throw away the development data: database and all
+clean-data:
+    rm -rf data
