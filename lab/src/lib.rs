@@ -5,6 +5,8 @@
 //!
 //! - [`servers`]: servers of one's own, which end with the process that started them. Linux only.
 //! - [`history`]: a checker that finds stale reads in what clients wrote and read.
+//! - [`contract`]: what every cache backend must keep, as tests that any of them can be put to.
 
+pub mod contract;
 pub mod history;
 pub mod servers;

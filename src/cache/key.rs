@@ -88,9 +88,13 @@ impl Hash for Key {
     }
 }
 
+/// The name as logs may have it: e-mail addresses stay out of them.
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.name)
+        match self.name.rsplit_once(':') {
+            Some((kind, text)) if text.contains('@') => write!(f, "{kind}:…"),
+            _ => f.write_str(&self.name),
+        }
     }
 }
 

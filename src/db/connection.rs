@@ -203,11 +203,13 @@ pub(super) fn is_lost(error: &DieselError) -> bool {
     }
 }
 
-/// Whether the error says that SQLite waited in vain for another's write.
+/// Whether the error says that what it waited for did not come in time: in SQLite another's write,
+/// in PostgreSQL the end of the statement.
 pub(super) fn is_busy(error: &DieselError) -> bool {
     matches!(error, DieselError::DatabaseError(_, information)
-        if information.message().contains("database is locked")
-            || information.message().contains("database table is locked"))
+        if ["database is locked", "database table is locked", "statement timeout"]
+            .iter()
+            .any(|message| information.message().contains(message)))
 }
 
 /// Counts what is sent to the database.

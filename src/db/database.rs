@@ -4,17 +4,19 @@ use std::time::{Duration, Instant};
 
 use diesel::connection::TransactionManager;
 use diesel::prelude::*;
-use parking_lot::Mutex;
-use r2d2::NopErrorHandler;
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::connection::{ConnectionManager, DbConnection, PooledConnection, is_lost};
 use super::error::DbError;
-use super::users::Modified;
+use super::modified::Modified;
+use super::reach::Reach;
 use crate::config::DatabaseConfig;
 
 type Transactions = <DbConnection as Connection>::TransactionManager;
+
+/// How often a wait for a connection looks whether there is any hope.
+const CHECKOUT_SLICE: Duration = Duration::from_millis(20);
 
 /// The database, SQLite or PostgreSQL, behind a pool of connections.
 ///
@@ -29,7 +31,7 @@ pub struct Database {
     /// SQLite has one writer at a time: others wait here rather than on a connection each, which
     /// would leave none to read with.
     writer: Option<Arc<Semaphore>>,
-    reach: Arc<Reach>,
+    reach: Reach,
     wait: Duration,
     timeout: Duration,
     queries: Arc<AtomicU64>,
@@ -42,13 +44,14 @@ impl Database {
     /// Outside a Tokio runtime.
     pub fn new(config: &DatabaseConfig) -> Self {
         let queries = Arc::new(AtomicU64::new(0));
+        let reach = Reach::default();
         let manager = ConnectionManager::new(config, Arc::clone(&queries));
         let pool = r2d2::Pool::builder()
             .max_size(config.pool_size)
             .min_idle(Some(0))
             .test_on_check_out(false)
             .connection_timeout(config.wait)
-            .error_handler(Box::new(NopErrorHandler))
+            .error_handler(Box::new(reach.clone()))
             .build_unchecked(manager.clone());
         Self {
             pool,
@@ -56,7 +59,7 @@ impl Database {
             connections: Arc::new(Semaphore::new(config.pool_size as usize)),
             writer: manager.is_sqlite().then(|| Arc::new(Semaphore::new(1))),
             manager,
-            reach: Arc::default(),
+            reach,
             wait: config.wait,
             timeout: config.timeout,
             queries,
@@ -87,6 +90,7 @@ impl Database {
         &self,
         query: impl Fn(&mut DbConnection) -> QueryResult<T> + Send + 'static,
     ) -> Result<T, DbError> {
+        self.reach.may_try()?;
         let permit = self.permit(&self.connections).await?;
         let database = self.clone();
         let answer = self.runtime.spawn_blocking(move || {
@@ -97,10 +101,11 @@ impl Database {
             Ok(answer) => {
                 answer.unwrap_or_else(|panic| Err(DbError::Internal(panic.to_string().into())))
             }
-            Err(_) => Err(DbError::unavailable(format!(
-                "no answer within {:?}",
-                self.timeout
-            ))),
+            Err(_) => {
+                self.reach
+                    .failed(&format!("no answer within {:?}", self.timeout));
+                Err(self.reach.error())
+            }
         }
     }
 
@@ -115,6 +120,7 @@ impl Database {
         &self,
         work: impl FnOnce(&mut DbConnection) -> QueryResult<Modified<T>> + Send + 'static,
     ) -> Result<Modified<T>, DbError> {
+        self.reach.may_try()?;
         let _writer = match &self.writer {
             Some(writer) => Some(self.permit(writer).await?),
             None => None,
@@ -125,10 +131,9 @@ impl Database {
             let _permit = permit;
             database.transaction(work)
         });
-        // A panic drops the connection, which rolls back.
         answer
             .await
-            .unwrap_or_else(|panic| Err(DbError::Internal(panic.to_string().into())))
+            .unwrap_or_else(|panic| Err(DbError::OutcomeUnknown(panic.to_string().into())))
     }
 
     async fn permit(&self, semaphore: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, DbError> {
@@ -197,6 +202,7 @@ impl Database {
             match query(&mut connection) {
                 Err(error) if is_lost(&error) => connection.lost = true,
                 result => {
+                    self.reach.answered();
                     *kept = Some(connection);
                     return result.map_err(DbError::from);
                 }
@@ -209,67 +215,16 @@ impl Database {
         if let Some(connection) = self.pool.try_get() {
             return Ok(connection);
         }
-        self.reach.may_try()?;
-        match self.pool.get_timeout(self.wait) {
-            Ok(connection) => {
-                self.reach.reached();
-                Ok(connection)
+        // r2d2 connects in the background and tries for as long as it is given; what keeps it
+        // from connecting is learnt from its error handler, long before that.
+        let deadline = Instant::now() + self.wait;
+        loop {
+            match self.pool.get_timeout(CHECKOUT_SLICE) {
+                Ok(connection) => return Ok(connection),
+                Err(_) if self.reach.is_lost() => return Err(self.reach.error()),
+                Err(_) if Instant::now() >= deadline => return Err(DbError::Busy),
+                Err(_) => {}
             }
-            Err(_) => {
-                // r2d2 does not say why it could not connect; ask once, plainly.
-                let error = match self.manager.establish() {
-                    Ok(_) => return Err(DbError::Busy),
-                    Err(error) => error.to_string(),
-                };
-                self.reach.lost(&error);
-                Err(DbError::unavailable(error))
-            }
-        }
-    }
-}
-
-/// Whether the database can be reached, so that an outage costs one wait and not one for each
-/// request, and is logged once and not for each.
-#[derive(Default)]
-struct Reach(Mutex<Option<Outage>>);
-
-struct Outage {
-    why: Arc<str>,
-    try_again: Instant,
-}
-
-/// How long after a failure nobody tries again.
-const RETRY_AFTER: Duration = Duration::from_millis(500);
-
-impl Reach {
-    /// Lets the caller through, or one caller in a while during an outage.
-    fn may_try(&self) -> Result<(), DbError> {
-        let mut outage = self.0.lock();
-        match &mut *outage {
-            Some(outage) if Instant::now() < outage.try_again => {
-                Err(DbError::Unavailable(Arc::clone(&outage.why)))
-            }
-            Some(outage) => {
-                outage.try_again = Instant::now() + RETRY_AFTER;
-                Ok(())
-            }
-            None => Ok(()),
-        }
-    }
-
-    fn reached(&self) {
-        if self.0.lock().take().is_some() {
-            log::info!("the database is back");
-        }
-    }
-
-    fn lost(&self, why: &str) {
-        let outage = Outage {
-            why: why.into(),
-            try_again: Instant::now() + RETRY_AFTER,
-        };
-        if self.0.lock().replace(outage).is_none() {
-            log::warn!("the database cannot be reached: {why}");
         }
     }
 }

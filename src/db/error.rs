@@ -34,7 +34,7 @@ impl From<DieselError> for DbError {
     fn from(error: DieselError) -> Self {
         match error {
             lost if is_lost(&lost) => Self::unavailable(lost),
-            busy if is_busy(&busy) => Self::Busy,
+            slow if is_busy(&slow) => Self::Busy,
             DieselError::DatabaseError(DatabaseErrorKind::UniqueViolation, information)
                 if names_email(information.as_ref()) =>
             {

@@ -4,8 +4,8 @@ use diesel::prelude::*;
 use super::connection::Backend;
 use super::database::Database;
 use super::error::DbError;
+use super::modified::{Expected, Modified, now};
 use super::schema::products;
-use super::users::{Expected, Modified, now};
 use crate::domain::{NewProduct, Page, Product, ProductChange, Start};
 
 #[derive(Queryable, Selectable)]

@@ -3,8 +3,8 @@ use diesel::prelude::*;
 use super::connection::DbConnection;
 use super::database::Database;
 use super::error::DbError;
+use super::modified::{Modified, now};
 use super::schema::{products, users};
-use super::users::{Modified, now};
 use crate::domain::Role;
 
 /// Plausible rows, the same for the same seed.

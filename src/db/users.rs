@@ -1,40 +1,12 @@
-use chrono::{NaiveDateTime, SubsecRound, Utc};
+use chrono::NaiveDateTime;
 use diesel::prelude::*;
 
 use super::connection::Backend;
 use super::database::Database;
 use super::error::DbError;
+use super::modified::{Expected, Modified, now};
 use super::schema::users;
 use crate::domain::{Credentials, Email, NewUser, Page, Role, Start, User, UserChange};
-
-/// What became of a change.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Modified<T> {
-    /// It was made.
-    Done(T),
-    /// There is no such row.
-    Absent,
-    /// The row is not as the change expects it. Nothing was changed.
-    Unexpected,
-}
-
-/// What a change expects of the row as it is.
-#[derive(Clone, Debug, Default)]
-pub struct Expected {
-    /// One of these versions.
-    pub versions: Option<Vec<i64>>,
-    /// This token version.
-    pub token_version: Option<i64>,
-}
-
-impl Expected {
-    /// Whether a row of this version is as expected.
-    pub(super) fn accepts_version(&self, version: i64) -> bool {
-        self.versions
-            .as_ref()
-            .is_none_or(|versions| versions.contains(&version))
-    }
-}
 
 #[derive(Queryable, Selectable)]
 #[diesel(table_name = users)]
@@ -97,11 +69,6 @@ impl From<UserRow> for User {
             token_version: row.token_version,
         }
     }
-}
-
-/// The present time, as precisely as both databases keep it.
-pub(super) fn now() -> NaiveDateTime {
-    Utc::now().naive_utc().trunc_subsecs(6)
 }
 
 impl Database {
@@ -298,15 +265,5 @@ fn credentials((user_id, password_hash, is_active, token_version): CredentialRow
         password_hash,
         is_active,
         token_version,
-    }
-}
-
-impl<T> Modified<T> {
-    /// The value of a change that expects nothing of any row.
-    pub(super) fn done(self) -> Result<T, DbError> {
-        match self {
-            Self::Done(value) => Ok(value),
-            Self::Absent | Self::Unexpected => Err(DbError::Internal("nothing was written".into())),
-        }
     }
 }

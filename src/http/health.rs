@@ -1,5 +1,6 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{HttpResponse, http::header};
@@ -9,6 +10,9 @@ use utoipa::ToSchema;
 use super::observe::Observer;
 use crate::cache::Cache;
 use crate::db::Database;
+
+/// How long the database may take to say that it is there.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 pub(super) fn routes(config: &mut ServiceConfig, observer: &Observer) {
     config.service(observer.resource("/health/live", [web::get().to(live), web::head().to(live)]));
@@ -99,7 +103,8 @@ pub(super) async fn is_ready(
     readiness: web::Data<Readiness>,
     cache: web::Data<Cache>,
 ) -> HttpResponse {
-    let database = if readiness.database.check().await.is_ok() {
+    let asked = tokio::time::timeout(PATIENCE, readiness.database.check()).await;
+    let database = if matches!(asked, Ok(Ok(()))) {
         State::Up
     } else {
         State::Down
