@@ -99,6 +99,7 @@ pub fn load(
         .into_iter()
         .filter_map(|(name, value)| Some((name.strip_prefix(PREFIX)?.to_owned(), value)))
         .collect();
+    // In order, so that a `…_FILE` comes after the variable it stands for, and wins.
     variables.sort();
     for (name, value) in &variables {
         layers.add_variable(name, value)?;

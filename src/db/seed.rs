@@ -1,9 +1,10 @@
+use chrono::{DateTime, NaiveDateTime};
 use diesel::prelude::*;
 
 use super::connection::DbConnection;
 use super::database::Database;
 use super::error::DbError;
-use super::modified::{Modified, now};
+use super::modified::Modified;
 use super::schema::{products, users};
 use crate::domain::Role;
 
@@ -86,6 +87,15 @@ fn mix(seed: u64, n: u64) -> u64 {
     z ^ (z >> 31)
 }
 
+/// When row `n` was made: one each minute, from the first of January 2025.
+fn born(n: u64) -> NaiveDateTime {
+    const FIRST: i64 = 1_735_689_600;
+    let seconds = i64::try_from(n % 100_000_000).unwrap_or(0) * 60;
+    DateTime::from_timestamp(FIRST + seconds, 0)
+        .unwrap_or_default()
+        .naive_utc()
+}
+
 fn pick<'a>(from: &[&'a str], random: u64) -> &'a str {
     from[(random % from.len() as u64) as usize]
 }
@@ -118,10 +128,10 @@ impl Database {
             let end = (next + BATCH).min(count);
             let hash = password_hash.clone();
             self.write(move |connection| {
-                let time = now();
                 let rows: Vec<_> = (next..end)
                     .map(|n| {
                         let random = mix(seed.0, n);
+                        let time = born(n);
                         let first = pick(&FIRST_NAMES, random);
                         let last = pick(&LAST_NAMES, random >> 16);
                         (
@@ -172,10 +182,10 @@ impl Database {
             progress(next);
             let end = (next + BATCH).min(count);
             self.write(move |connection| {
-                let time = now();
                 let rows: Vec<_> = (next..end)
                     .map(|n| {
                         let random = mix(seed.0, n);
+                        let time = born(n);
                         let adjective = pick(&ADJECTIVES, random);
                         let thing = pick(&THINGS, random >> 16);
                         let about = format!("A {} {thing}, well made.", adjective.to_lowercase());
