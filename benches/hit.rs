@@ -163,11 +163,10 @@ async fn answer(stream: &mut TcpStream, buffer: &mut Vec<u8>) -> Result<Answer> 
         if let Some(head) = buffer.windows(4).position(|four| four == b"\r\n\r\n") {
             let text = std::str::from_utf8(&buffer[..head])?;
             anyhow::ensure!(text.starts_with("HTTP/1.1 200"), "{text}");
-            let length = text.lines().find_map(|line| {
-                line.to_ascii_lowercase()
-                    .strip_prefix("content-length: ")?
-                    .parse()
-                    .ok()
+            let length: Option<usize> = text.lines().find_map(|line| {
+                let (name, value) = line.split_once(": ")?;
+                let is_length = name.eq_ignore_ascii_case("content-length");
+                is_length.then(|| value.parse().ok())?
             });
             let end = head + 4 + length.context("a content length")?;
             while buffer.len() < end {

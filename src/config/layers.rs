@@ -220,7 +220,7 @@ fn read(source: &str, merged: &Table) -> Result<Config, ConfigError> {
         ConfigError::Rejected {
             source_name: source.to_owned(),
             key: error.path().to_string(),
-            message: error.into_inner().to_string().trim_end().to_owned(),
+            message: error.into_inner().message().to_owned(),
         }
     })
 }

@@ -175,13 +175,13 @@ pub(super) fn page(request: &HttpRequest) -> Result<Page, Problem> {
         ));
     }
     let start = match (skip, after) {
-        (Some(_), Some(_)) => {
+        (Some(skip), Some(_)) if skip != 0 => {
             return Err(Problem::field("after", "cannot be combined with skip"));
         }
-        (None, Some(after)) if after < 0 => {
+        (_, Some(after)) if after < 0 => {
             return Err(Problem::field("after", "must be an id, 0 or higher"));
         }
-        (None, Some(after)) => Start::After(after),
+        (_, Some(after)) => Start::After(after),
         (skip, None) => Start::Skip(skip.unwrap_or(0)),
     };
     match start {
