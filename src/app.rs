@@ -14,7 +14,7 @@ use crate::cache::{Cache, CacheBackend, MemoryBackend, NullBackend, SystemClock,
 use crate::config::{BackendKind, Config, MigrateMode};
 use crate::db::Database;
 use crate::domain::{Email, Password};
-use crate::http::{self, Measured, Metrics, Observer, Readiness, TrustedProxies};
+use crate::http::{self, BodyLimits, Measured, Metrics, Observer, TrustedProxies};
 use crate::service::Services;
 
 /// A service that has been built and listens, but does not answer before it is run.
@@ -23,7 +23,6 @@ pub struct Application {
     metrics_address: Option<SocketAddr>,
     server: Server,
     metrics_server: Option<Server>,
-    readiness: Readiness,
     tasks: Tasks,
     shutdown_timeout: Duration,
 }
@@ -31,17 +30,13 @@ pub struct Application {
 /// Tells a running [`Application`] to stop.
 #[derive(Clone)]
 pub struct StopHandle {
-    readiness: Readiness,
     servers: Vec<ServerHandle>,
 }
 
 impl StopHandle {
     /// Answers the requests under way, takes no new ones, and ends.
     pub async fn stop(&self) {
-        self.readiness.stop();
-        for server in &self.servers {
-            server.stop(true).await;
-        }
+        futures_util::future::join_all(self.servers.iter().map(|server| server.stop(true))).await;
     }
 }
 
@@ -104,11 +99,10 @@ impl Application {
                 sessions: services.sessions.clone(),
                 database: database.clone(),
             },
-            readiness: Readiness::new(database),
+            database,
             services,
             cache,
         };
-        let readiness = parts.readiness.clone();
         let metrics_server = match metrics_listener {
             Some(listener) => Some(parts.metrics_server(config, listener)?),
             None => None,
@@ -122,7 +116,6 @@ impl Application {
             metrics_address,
             server,
             metrics_server,
-            readiness,
             tasks,
             shutdown_timeout,
         })
@@ -142,7 +135,6 @@ impl Application {
     pub fn stop_handle(&self) -> StopHandle {
         let servers = [Some(&self.server), self.metrics_server.as_ref()];
         StopHandle {
-            readiness: self.readiness.clone(),
             servers: servers.into_iter().flatten().map(Server::handle).collect(),
         }
     }
@@ -175,14 +167,18 @@ struct Parts {
     cache: Cache,
     metrics: Metrics,
     measured: Measured,
-    readiness: Readiness,
+    database: Database,
 }
 
 impl Parts {
     fn server(self, config: &Config, listener: TcpListener, with_metrics: bool) -> Result<Server> {
         let server = &config.server;
         let proxies = TrustedProxies::new(server.trusted_proxies.clone());
-        let (log, max_body) = (server.access_log, server.max_body.as_u64() as usize);
+        let log = server.access_log;
+        let limits = BodyLimits {
+            size: usize::try_from(server.max_body.as_u64()).unwrap_or(usize::MAX),
+            time: server.request_timeout,
+        };
         let factory = move || {
             let observer = Observer::new(self.metrics.clone(), log, proxies.clone());
             let Services {
@@ -195,7 +191,7 @@ impl Parts {
                 .app_data(web::Data::new(products))
                 .app_data(web::Data::new(sessions))
                 .app_data(web::Data::new(self.cache.clone()))
-                .app_data(web::Data::new(self.readiness.clone()))
+                .app_data(web::Data::new(self.database.clone()))
                 .app_data(web::Data::new(self.metrics.clone()))
                 .app_data(web::Data::new(self.measured.clone()))
                 .app_data(web::Data::new(proxies.clone()))
@@ -204,7 +200,7 @@ impl Parts {
                         http::metrics_route(routes, &observer);
                     }
                 })
-                .configure(|routes| http::routes(routes, &observer, max_body))
+                .configure(|routes| http::routes(routes, &observer, limits))
         };
         let workers = match server.workers {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
@@ -259,7 +255,7 @@ async fn ensure_admin(config: &Config, services: &Services) -> Result<()> {
         .map_err(|invalid| anyhow::anyhow!("auth.admin_password: {invalid}"))?;
     let made = services.users.ensure_admin(email, password).await;
     if made.context("making the first admin")? {
-        log::info!("made the admin {}", config.auth.admin_email);
+        log::info!("made the admin that auth.admin_email names");
     }
     Ok(())
 }

@@ -111,7 +111,7 @@ fn run_command(cli: Cli) -> u8 {
     if matches!(command, Command::Openapi) {
         return print(&format!("{:#}\n", http::document()));
     }
-    let config = match config::load(&location, std::env::vars()) {
+    let config = match config::load(&location, std::env::vars_os()) {
         Ok(config) => config,
         Err(error) => {
             eprintln!("alacena: configuration: {error}");
@@ -140,7 +140,10 @@ fn run_command(cli: Cli) -> u8 {
             return FAILED;
         }
     };
-    match runtime.block_on(execute(command, &config)) {
+    let outcome = runtime.block_on(execute(command, &config));
+    // What still runs waits for a database that does not answer; nobody waits for that.
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    match outcome {
         Ok(()) => DONE,
         Err(error) => {
             eprintln!("alacena: {error:#}");

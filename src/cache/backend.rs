@@ -41,7 +41,8 @@ impl Ticket {
 pub enum Mode {
     /// To answer a read: a fresh entry is a hit.
     Read,
-    /// To load the value anew whatever is there: an entry is at most stale.
+    /// To load the value anew whatever is there: an entry is at most stale, and tickets handed out
+    /// before are void, so that no load from before this one overwrites what it brings.
     Refresh,
 }
 
@@ -88,8 +89,6 @@ pub enum Voided {
 /// What a backend knows of itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BackendStats {
-    /// Whether the backend keeps anything at all at present.
-    pub available: bool,
     /// Entries kept, approximately.
     pub entries: u64,
     /// Bytes they take, approximately.
@@ -112,6 +111,9 @@ pub struct BackendStats {
 pub trait CacheBackend: Send + Sync + 'static {
     /// The name that configuration and statistics use.
     fn name(&self) -> &'static str;
+
+    /// Whether the backend keeps anything at all at present.
+    fn is_available(&self) -> bool;
 
     /// A fresh entry that is at hand without waiting. The hot path: no future, no lock.
     fn peek(&self, key: &Key, now: Timestamp) -> Option<Entry>;

@@ -1,3 +1,5 @@
+use std::fmt;
+
 use bytes::Bytes;
 
 use super::cached::Cacheable;
@@ -56,6 +58,17 @@ impl Change {
 
     pub(super) fn extend(&mut self, keys: Vec<Key>) {
         self.keys.extend(keys);
+    }
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let keys = self.keys().map(ToString::to_string);
+        let groups = self
+            .groups
+            .iter()
+            .map(|group| format!("{}:*", group.name()));
+        f.write_str(&keys.chain(groups).collect::<Vec<_>>().join(", "))
     }
 }
 

@@ -1,5 +1,6 @@
 use std::time::Duration;
 
+use moka::ops::compute::Op;
 use moka::policy::EvictionPolicy;
 use moka::sync::Cache as Moka;
 
@@ -32,21 +33,24 @@ impl Counters {
     }
 
     pub(super) fn add(&self, name: &str, by: i64, window: Duration, now: Timestamp) -> Count {
-        let entry = self.0.entry_by_ref(name).and_upsert_with(|old| {
-            match old
-                .map(moka::Entry::into_value)
-                .filter(|count| now < count.until)
-            {
-                Some(count) => Count {
-                    value: count.value.saturating_add(by),
-                    ..count
-                },
-                None => Count {
-                    value: by,
-                    until: now + window,
-                },
+        let mut count = Count {
+            value: by,
+            until: now + window,
+        };
+        self.0.entry_by_ref(name).and_compute_with(|old| {
+            let old = old.map(moka::Entry::into_value);
+            if let Some(old) = old.filter(|old| now < old.until) {
+                count = Count {
+                    value: old.value.saturating_add(by),
+                    ..old
+                };
+            }
+            // At zero it is as good as forgotten, and takes nobody's place.
+            match count.value {
+                0 => Op::Remove,
+                _ => Op::Put(count),
             }
         });
-        entry.into_value()
+        count
     }
 }

@@ -56,7 +56,8 @@ impl Flights {
 impl Flight {
     /// Ends the flight: everybody aboard gets the outcome, errors too. Nothing is kept.
     pub(super) fn land<T: Send + Sync + 'static>(self, outcome: T) {
-        self.flights.0.lock().remove(&self.id);
+        // Whoever boards before the flight is taken off the board, on drop, lands with the rest: no
+        // void has come between.
         self.landing.send_replace(Some(Arc::new(outcome)));
     }
 }

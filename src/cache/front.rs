@@ -86,6 +86,7 @@ pub struct Cache {
     flights: Flights,
     tasks: Tasks,
     counts: Arc<Counts>,
+    counts_reads: bool,
 }
 
 /// What a flight brings home.
@@ -104,6 +105,7 @@ impl Cache {
             flights: Flights::default(),
             tasks,
             counts: Arc::default(),
+            counts_reads: true,
         }
     }
 
@@ -112,6 +114,15 @@ impl Cache {
     pub fn counting_apart(&self) -> Self {
         Self {
             counts: Arc::default(),
+            ..self.clone()
+        }
+    }
+
+    /// The same cache and counts, but reads are counted as neither hit nor miss: for those that are
+    /// part of another, which [`count`](Self::count) counts as a whole.
+    pub fn not_counting_reads(&self) -> Self {
+        Self {
+            counts_reads: false,
             ..self.clone()
         }
     }
@@ -126,7 +137,8 @@ impl Cache {
             .peek(key, now)
             .filter(|entry| !entry.wants_refresh(now))?;
         let hit = hit(&entry, Tier::Near, now)?;
-        self.counts.hits.increment();
+        log::debug!("hit {key}");
+        self.count_hit();
         Some(hit)
     }
 
@@ -156,7 +168,7 @@ impl Cache {
             Lookup::Hit(entry, tier) => match hit(&entry, tier, now) {
                 Some(hit) => {
                     log::debug!("hit {key}");
-                    self.counts.hits.increment();
+                    self.count_hit();
                     if entry.wants_refresh(now) {
                         self.refresh(key.clone(), policy, load).await;
                     }
@@ -181,7 +193,7 @@ impl Cache {
         };
         match self.load(key, policy, mode, ticket, load).await {
             Ok((loaded, collapsed)) => {
-                self.counts.misses.increment();
+                self.count_miss();
                 let Loaded { value, stored } = loaded;
                 Ok(Read {
                     value,
@@ -199,10 +211,11 @@ impl Cache {
                     })
                     .and_then(|(entry, tier)| hit(&entry, tier, now));
                 let Some(kept) = kept else {
-                    self.counts.misses.increment();
+                    self.count_miss();
                     return Err(error);
                 };
-                self.counts.hits.increment();
+                log::debug!("hit {key}, past its time: the source is away");
+                self.count_hit();
                 increment(&self.counts.stale_served);
                 Ok(kept)
             }
@@ -307,7 +320,9 @@ impl Cache {
             });
         }
         let entry = policy.entry(value.as_ref().map(Cacheable::to_bytes), self.clock.now());
+        let key = ticket.key().clone();
         let filled = self.backend.fill(ticket, entry).await;
+        log::debug!("fill {key}: {filled:?}");
         increment(match filled {
             Filled::Stored => &self.counts.fills,
             Filled::Refused => &self.counts.fills_refused,
@@ -333,6 +348,7 @@ impl Cache {
             return;
         };
         if let (_, Some(flight)) = self.flights.board(&key, ticket.epoch()) {
+            log::debug!("refresh {key}");
             increment(&self.counts.refreshes);
             self.fly(flight, ticket, policy, load);
         }
@@ -401,6 +417,7 @@ impl Cache {
     }
 
     async fn void(&self, change: &Change, through: Option<(Ticket, Entry)>) {
+        log::debug!("void {change}");
         increment(&self.counts.voids);
         if self.backend.void(change, through).await == Voided::Unconfirmed {
             increment(&self.counts.voids_unconfirmed);
@@ -416,8 +433,20 @@ impl Cache {
     /// Counts a read that was put together from several reads of a cache counting apart.
     pub fn count(&self, source: Source) {
         match source {
-            Source::Hit { .. } => self.counts.hits.increment(),
-            Source::Loaded { .. } => self.counts.misses.increment(),
+            Source::Hit { .. } => self.count_hit(),
+            Source::Loaded { .. } => self.count_miss(),
+        }
+    }
+
+    fn count_hit(&self) {
+        if self.counts_reads {
+            self.counts.hits.increment();
+        }
+    }
+
+    fn count_miss(&self) {
+        if self.counts_reads {
+            self.counts.misses.increment();
         }
     }
 
@@ -437,6 +466,11 @@ impl Cache {
         let now = self.clock.now();
         let Count { value, until } = self.backend.increment(counter, by, window, now).await;
         (value, until.since(now))
+    }
+
+    /// Whether the backend keeps anything at all at present.
+    pub fn is_available(&self) -> bool {
+        self.backend.is_available()
     }
 
     /// The backend's name.

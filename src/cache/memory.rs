@@ -26,6 +26,9 @@ const GENERATIONS: usize = 256;
 /// What an entry takes besides its key and its bytes: the slot, and moka's own bookkeeping.
 const OVERHEAD: usize = 256;
 
+/// How many keys a clear looks at before it lets others go on.
+const CLEARED_AT_ONCE: usize = 64;
+
 /// Keeps entries in this process's memory, in moka.
 ///
 /// Each key belongs to a *stripe*, whose epoch every void of one of its keys raises. A ticket is
@@ -135,11 +138,11 @@ impl MemoryBackend {
     /// since its ticket was taken, so that of overlapping writers none leaves the older value.
     fn void_key(&self, key: &Key, through: Option<(Ticket, Entry)>) {
         let mut epoch = self.stripe(key).lock();
-        let good = through
-            .filter(|(ticket, _)| ticket.epoch() == pack(*epoch, self.generation_of(key.group())));
+        let generation = self.generation_of(key.group());
+        let present = pack(*epoch, generation);
         *epoch += 1;
-        match good {
-            Some((_, entry)) => self.insert(key, entry, self.generation_of(key.group())),
+        match through.filter(|(ticket, _)| ticket.epoch() == present) {
+            Some((_, entry)) => self.insert(key, entry, generation),
             None => self.entries.invalidate(key),
         }
     }
@@ -169,6 +172,10 @@ impl CacheBackend for MemoryBackend {
         "memory"
     }
 
+    fn is_available(&self) -> bool {
+        true
+    }
+
     fn peek(&self, key: &Key, now: Timestamp) -> Option<Entry> {
         self.get(key)
             .map(|slot| slot.entry)
@@ -176,6 +183,10 @@ impl CacheBackend for MemoryBackend {
     }
 
     async fn lookup(&self, key: &Key, mode: Mode, now: Timestamp) -> Lookup {
+        if mode == Mode::Refresh {
+            // Loads that began before this one must not overwrite what it brings.
+            *self.stripe(key).lock() += 1;
+        }
         // The ticket before the look: a void between the two must spoil it.
         let ticket = Ticket::new(key.clone(), self.epoch(key));
         match self.get(key) {
@@ -230,12 +241,15 @@ impl CacheBackend for MemoryBackend {
         for stripe in &self.stripes {
             *stripe.lock() += 1;
         }
+        let keys: Vec<_> = self.entries.iter().map(|(key, _)| key).collect();
         let mut cleared = 0;
-        for (key, _) in &self.entries {
-            if pattern.matches(key.name()) {
-                cleared += u64::from(self.get(&key).is_some());
-                self.void_key(&key, None);
+        for some in keys.chunks(CLEARED_AT_ONCE) {
+            for key in some.iter().filter(|key| pattern.matches(key.name())) {
+                cleared += u64::from(self.get(key).is_some());
+                self.void_key(key, None);
             }
+            // Requests share this thread.
+            tokio::task::yield_now().await;
         }
         cleared
     }
@@ -251,7 +265,6 @@ impl CacheBackend for MemoryBackend {
     async fn stats(&self) -> BackendStats {
         self.entries.run_pending_tasks();
         BackendStats {
-            available: true,
             entries: self.entries.entry_count(),
             used_memory: self.entries.weighted_size(),
             connected_clients: 0,

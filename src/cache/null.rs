@@ -37,6 +37,10 @@ impl CacheBackend for NullBackend {
         "off"
     }
 
+    fn is_available(&self) -> bool {
+        false
+    }
+
     fn peek(&self, _: &Key, _: Timestamp) -> Option<Entry> {
         None
     }

@@ -41,11 +41,6 @@ impl Pattern {
     /// How many characters a pattern may have.
     pub const MAX_LENGTH: usize = 512;
 
-    /// The pattern as it was written.
-    pub fn as_str(&self) -> &str {
-        &self.text
-    }
-
     /// Whether the whole of `name` matches.
     ///
     /// On a mismatch only the last `*` is tried again one character further on, which is enough

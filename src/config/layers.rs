@@ -3,6 +3,7 @@
 //! After each layer the whole is read anew, so that whatever is wrong is the fault of the layer
 //! just added, and the message can name it.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
@@ -80,7 +81,7 @@ pub enum ConfigError {
 /// Names the file or variable, the key and what is accepted.
 pub fn load(
     location: &Location,
-    environment: impl IntoIterator<Item = (String, String)>,
+    environment: impl IntoIterator<Item = (OsString, OsString)>,
 ) -> Result<Config, ConfigError> {
     let mut layers = Layers::new()?;
     layers.add_named("default", DEFAULT, location)?;
@@ -95,10 +96,18 @@ pub fn load(
     if let Some(path) = &location.file {
         layers.add_file(path)?;
     }
-    let mut variables: Vec<_> = environment
-        .into_iter()
-        .filter_map(|(name, value)| Some((name.strip_prefix(PREFIX)?.to_owned(), value)))
-        .collect();
+    let mut variables = Vec::new();
+    for (name, value) in environment {
+        let Some(name) = name.to_str().and_then(|name| name.strip_prefix(PREFIX)) else {
+            continue;
+        };
+        let value = value.into_string().map_err(|_| ConfigError::Rejected {
+            source_name: format!("{PREFIX}{name}"),
+            key: name.to_ascii_lowercase().replace("__", "."),
+            message: "is not UTF-8".to_owned(),
+        })?;
+        variables.push((name.to_owned(), value));
+    }
     // In order, so that a `…_FILE` comes after the variable it stands for, and wins.
     variables.sort();
     for (name, value) in &variables {
@@ -109,6 +118,7 @@ pub fn load(
 }
 
 struct Layers {
+    defaults: Table,
     merged: Table,
     config: Config,
 }
@@ -117,7 +127,11 @@ impl Layers {
     fn new() -> Result<Self, ConfigError> {
         let merged = parse("the compiled-in defaults", DEFAULT)?;
         let config = read("the compiled-in defaults", &merged)?;
-        Ok(Self { merged, config })
+        Ok(Self {
+            defaults: merged.clone(),
+            merged,
+            config,
+        })
     }
 
     /// The compiled-in settings of this name, then the file of this name where there is one.
@@ -197,7 +211,7 @@ impl Layers {
     fn default_of(&self, key: &str) -> Option<&Value> {
         let (first, rest) = key.split_once('.')?;
         rest.split('.')
-            .try_fold(self.merged.get(first)?, |value, part| value.get(part))
+            .try_fold(self.defaults.get(first)?, |value, part| value.get(part))
     }
 
     fn add(&mut self, source: &str, layer: Table) -> Result<(), ConfigError> {
@@ -208,19 +222,39 @@ impl Layers {
 }
 
 fn parse(source: &str, text: &str) -> Result<Table, ConfigError> {
-    text.parse()
-        .map_err(|error: toml::de::Error| ConfigError::Malformed {
+    text.parse().map_err(|error: toml::de::Error| {
+        // Where, but not what: the line may hold a secret.
+        let before = error
+            .span()
+            .and_then(|span| text.get(..span.start))
+            .unwrap_or_default();
+        let line = before.matches('\n').count() + 1;
+        ConfigError::Malformed {
             source_name: source.to_owned(),
-            message: error.to_string(),
-        })
+            message: format!("line {line}: {}", error.message()),
+        }
+    })
+}
+
+/// Whether a setting's value must not be shown.
+fn is_secret(key: &str) -> bool {
+    ["jwt_secret", "password", "url"]
+        .iter()
+        .any(|secret| key.ends_with(secret))
 }
 
 fn read(source: &str, merged: &Table) -> Result<Config, ConfigError> {
     serde_path_to_error::deserialize(Value::Table(merged.clone())).map_err(|error| {
+        let key = error.path().to_string();
+        let message = if is_secret(&key) {
+            "is not accepted; expected a text in quotes".to_owned()
+        } else {
+            error.into_inner().message().to_owned()
+        };
         ConfigError::Rejected {
             source_name: source.to_owned(),
-            key: error.path().to_string(),
-            message: error.into_inner().message().to_owned(),
+            key,
+            message,
         }
     })
 }
@@ -236,7 +270,7 @@ fn merge(into: &mut Table, layer: Table) {
     }
 }
 
-/// A variable's text as a value of the same type as the setting has so far.
+/// A variable's text as a value of the same type as the setting's default.
 fn typed_like(known: &Value, text: &str) -> Result<Value, String> {
     let wrong = |accepted: &str| format!("`{text}` is not accepted; expected {accepted}");
     match known {

@@ -132,6 +132,7 @@ pub struct AuthConfig {
 )]
 pub struct CacheConfig {
     pub backend: BackendKind,
+    pub namespace: String,
     #[serde(with = "humantime_serde")]
     pub default_ttl: Duration,
     #[serde(with = "humantime_serde")]
@@ -220,34 +221,33 @@ fn masked_url<S: Serializer>(url: &str, serializer: S) -> Result<S::Ok, S::Error
     serializer.serialize_str(&mask_url(url))
 }
 
-/// The URL with its password, wherever it stands, replaced.
+/// The URL with its password, wherever it stands, replaced. What is no URL is replaced whole.
 pub(crate) fn mask_url(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else {
         return MASK.to_owned();
     };
-    let (base, query) = rest
-        .split_once('?')
-        .map_or((rest, None), |(b, q)| (b, Some(q)));
-    let base = match base.rsplit_once('@') {
-        Some((user, host)) => match user.split_once(':') {
-            Some((user, _)) => format!("{user}:{MASK}@{host}"),
-            None => format!("{user}@{host}"),
-        },
-        None => base.to_owned(),
+    // The last @, before looking for a query: a password may hold a question mark.
+    let (user, rest) = match rest.rsplit_once('@') {
+        Some((user, rest)) => (Some(user), rest),
+        None => (None, rest),
     };
-    let query = query.map_or_else(String::new, |query| {
-        let pairs: Vec<String> = query
-            .split('&')
-            .map(|pair| match pair.split_once('=') {
-                Some((name, _)) if name.to_ascii_lowercase().contains("password") => {
-                    format!("{name}={MASK}")
-                }
-                _ => pair.to_owned(),
-            })
-            .collect();
-        format!("?{}", pairs.join("&"))
+    let user = user.map_or_else(String::new, |user| match user.split_once(':') {
+        Some((name, _)) => format!("{name}:{MASK}@"),
+        None => format!("{user}@"),
     });
-    format!("{scheme}://{base}{query}")
+    let Some((base, query)) = rest.split_once('?') else {
+        return format!("{scheme}://{user}{rest}");
+    };
+    let pairs: Vec<String> = query
+        .split('&')
+        .map(|pair| match pair.split_once('=') {
+            Some((name, _)) if name.to_ascii_lowercase().contains("password") => {
+                format!("{name}={MASK}")
+            }
+            _ => pair.to_owned(),
+        })
+        .collect();
+    format!("{scheme}://{user}{base}?{}", pairs.join("&"))
 }
 
 /// Networks, where a bare address stands for itself alone.
@@ -299,5 +299,37 @@ mod empty_is_none {
             Some(value) => serializer.collect_str(value),
             None => serializer.serialize_str(""),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::mask_url;
+
+    #[test]
+    fn a_password_is_masked_wherever_it_stands() {
+        let masked = |url: &str| {
+            let masked = mask_url(url);
+            assert!(!masked.contains("SECRET"), "{masked}");
+            masked
+        };
+        assert_eq!(
+            masked("postgres://u:SECRET@h:5432/d?a=b"),
+            "postgres://u:********@h:5432/d?a=b"
+        );
+        assert_eq!(
+            masked("postgres://u:p?SECRET@h/d"),
+            "postgres://u:********@h/d"
+        );
+        assert_eq!(
+            masked("postgres://u:a@SECRET@h/d"),
+            "postgres://u:********@h/d"
+        );
+        assert_eq!(
+            masked("postgres://h/d?user=u&password=SECRET"),
+            "postgres://h/d?user=u&password=********"
+        );
+        assert_eq!(masked("SECRET"), "********");
+        assert_eq!(masked("sqlite://data/a.db"), "sqlite://data/a.db");
     }
 }

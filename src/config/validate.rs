@@ -71,6 +71,15 @@ pub(super) fn validate(config: &Config, profile: &Profile) -> Result<(), ConfigE
     if !(8 * 1024..=4 << 30).contains(&auth.argon2_memory.as_u64()) {
         return refuse("auth.argon2_memory", "must be from 8KiB to 4GiB".into());
     }
+    if server.max_connections == 0 {
+        return refuse("server.max_connections", "must be at least 1".into());
+    }
+    if !is_namespace(&cache.namespace) {
+        return refuse(
+            "cache.namespace",
+            "takes 1 to 64 letters, digits, hyphens and underscores".into(),
+        );
+    }
     if server.max_body.as_u64() == 0 {
         return refuse("server.max_body", "must be at least 1B".into());
     }
@@ -116,6 +125,11 @@ pub(super) fn validate(config: &Config, profile: &Profile) -> Result<(), ConfigE
                 "is the development one, which everybody knows".into(),
             );
         }
+    } else if let Some(address) = server.metrics_address.filter(|a| !a.ip().is_loopback()) {
+        return refuse(
+            "server.metrics_address",
+            format!("is `{address}`: this profile listens on loopback addresses only"),
+        );
     } else if !is_loopback(&server.host) {
         return refuse(
             "server.host",
@@ -127,6 +141,13 @@ pub(super) fn validate(config: &Config, profile: &Profile) -> Result<(), ConfigE
         );
     }
     Ok(())
+}
+
+fn is_namespace(text: &str) -> bool {
+    (1..=64).contains(&text.len())
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))
 }
 
 /// Whether every address the name stands for is this machine's own.

@@ -15,6 +15,9 @@ use crate::config::DatabaseConfig;
 
 type Transactions = <DbConnection as Connection>::TransactionManager;
 
+/// What a statement may take longer to end than its timeout says.
+const MARGIN: Duration = Duration::from_millis(500);
+
 /// How often a wait for a connection looks whether there is any hope.
 const CHECKOUT_SLICE: Duration = Duration::from_millis(20);
 
@@ -44,7 +47,7 @@ impl Database {
     /// Outside a Tokio runtime.
     pub fn new(config: &DatabaseConfig) -> Self {
         let queries = Arc::new(AtomicU64::new(0));
-        let reach = Reach::default();
+        let reach = Reach::new();
         let manager = ConnectionManager::new(config, Arc::clone(&queries));
         let pool = r2d2::Pool::builder()
             .max_size(config.pool_size)
@@ -97,14 +100,16 @@ impl Database {
             let _permit = permit;
             database.with_live_connection(|connection| query(&mut connection.inner))
         });
-        match tokio::time::timeout(self.timeout, answer).await {
+        // The server ends a statement of its own accord after `timeout`. Who hears nothing for
+        // longer than that hears nothing at all.
+        match tokio::time::timeout(self.timeout + MARGIN, answer).await {
             Ok(answer) => {
                 answer.unwrap_or_else(|panic| Err(DbError::Internal(panic.to_string().into())))
             }
             Err(_) => {
-                self.reach
-                    .failed(&format!("no answer within {:?}", self.timeout));
-                Err(self.reach.error())
+                let why = format!("no answer within {:?}", self.timeout);
+                self.reach.failed(&why, self.timeout);
+                Err(DbError::unavailable(why))
             }
         }
     }
@@ -161,13 +166,10 @@ impl Database {
         match Transactions::commit_transaction(inner) {
             Ok(()) => Ok(Modified::Done(modified)),
             Err(error) => {
-                // A COMMIT that fails in SQLite has not happened. In PostgreSQL it may have.
+                // PostgreSQL may have committed, and SQLite may find the frames of a failed sync in
+                // its log again.
                 *lost = true;
-                if matches!(inner, DbConnection::Sqlite(_)) {
-                    Err(DbError::from(error))
-                } else {
-                    Err(DbError::OutcomeUnknown(error.to_string().into()))
-                }
+                Err(DbError::OutcomeUnknown(error.to_string().into()))
             }
         }
     }

@@ -1,5 +1,5 @@
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -11,11 +11,14 @@ const RETRY_AFTER: Duration = Duration::from_millis(250);
 
 /// Whether the database can be reached, so that an outage costs a few waits and not one for each
 /// request, and is logged once and not for each. Clones share the knowledge.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct Reach(Arc<Shared>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Shared {
+    started: Instant,
+    /// When it last answered, in milliseconds after `started`.
+    answered: AtomicU64,
     lost: AtomicBool,
     outage: Mutex<Option<Outage>>,
 }
@@ -26,7 +29,25 @@ struct Outage {
     try_again: Instant,
 }
 
+/// How long after an answer a connection that cannot be made says nothing about the others: the
+/// server may only have no more to give.
+const CONNECTING: Duration = Duration::from_millis(500);
+
 impl Reach {
+    /// Nothing is known yet.
+    pub(super) fn new() -> Self {
+        Self(Arc::new(Shared {
+            started: Instant::now(),
+            answered: AtomicU64::new(0),
+            lost: AtomicBool::new(false),
+            outage: Mutex::new(None),
+        }))
+    }
+
+    fn millis(&self) -> u64 {
+        u64::try_from(self.0.started.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
     /// Lets the caller try, or one caller in a while during an outage.
     pub(super) fn may_try(&self) -> Result<(), DbError> {
         if !self.is_lost() {
@@ -59,14 +80,21 @@ impl Reach {
 
     /// The database answered.
     pub(super) fn answered(&self) {
+        // One more than it is, so that zero stands for never.
+        self.0.answered.store(self.millis() + 1, Ordering::Relaxed);
         if self.is_lost() && self.0.outage.lock().take().is_some() {
             self.0.lost.store(false, Ordering::Release);
             log::info!("the database is back");
         }
     }
 
-    /// The database did not answer.
-    pub(super) fn failed(&self, why: &str) {
+    /// The database did not answer. If it answered somebody else within `grace`, that is no outage.
+    pub(super) fn failed(&self, why: &str, grace: Duration) {
+        let answered = self.0.answered.load(Ordering::Relaxed);
+        let quiet = Duration::from_millis(self.millis().saturating_sub(answered));
+        if answered > 0 && quiet < grace && !self.is_lost() {
+            return;
+        }
         let outage = Outage {
             why: why.into(),
             try_again: Instant::now() + RETRY_AFTER,
@@ -82,6 +110,6 @@ impl Reach {
 
 impl r2d2::HandleError<diesel::r2d2::Error> for Reach {
     fn handle_error(&self, error: diesel::r2d2::Error) {
-        self.failed(&error.to_string());
+        self.failed(&error.to_string(), CONNECTING);
     }
 }

@@ -10,8 +10,8 @@ use crate::domain::Role;
 
 /// Plausible rows, the same for the same seed.
 ///
-/// Row `n` of a seed is always the same and is recognised by its mark, so that seeding again adds
-/// only what is missing at the end.
+/// Row `n` of a seed is always the same and is recognised by its mark, so that seeding again goes on
+/// after the last that is there.
 #[derive(Clone, Copy, Debug)]
 pub struct Seed(pub u64);
 
@@ -96,6 +96,12 @@ fn born(n: u64) -> NaiveDateTime {
         .naive_utc()
 }
 
+/// The row after the one of this number, or the first.
+fn after(last: Option<&str>) -> u64 {
+    last.and_then(|number| number.parse::<u64>().ok())
+        .map_or(0, |last| last + 1)
+}
+
 fn pick<'a>(from: &[&'a str], random: u64) -> &'a str {
     from[(random % from.len() as u64) as usize]
 }
@@ -113,16 +119,19 @@ impl Database {
         password_hash: String,
         progress: impl Fn(u64) + Send,
     ) -> Result<(), DbError> {
-        let mark = format!("%.s{}.%@example.com", seed.0);
-        let present = self
+        let mark = format!("user.s{}.%@example.com", seed.0);
+        let last: Option<String> = self
             .read(move |connection| {
-                users::table
-                    .filter(users::email.like(&mark))
-                    .count()
-                    .get_result::<i64>(connection)
+                let marked = users::table.filter(users::email.like(&mark));
+                let last = marked.order(users::id.desc()).select(users::email);
+                last.first(connection).optional()
             })
             .await?;
-        let mut next = u64::try_from(present).unwrap_or(0);
+        // user.s1.N@example.com
+        let mut next = after(
+            last.as_deref()
+                .and_then(|email| email.split(['.', '@']).nth(2)),
+        );
         while next < count {
             progress(next);
             let end = (next + BATCH).min(count);
@@ -171,13 +180,15 @@ impl Database {
         progress: impl Fn(u64) + Send,
     ) -> Result<(), DbError> {
         let mark = format!("% s{}-%", seed.0);
-        let present = self
+        let last: Option<String> = self
             .read(move |connection| {
                 let marked = products::table.filter(products::name.like(&mark));
-                marked.count().get_result::<i64>(connection)
+                let last = marked.order(products::id.desc()).select(products::name);
+                last.first(connection).optional()
             })
             .await?;
-        let mut next = u64::try_from(present).unwrap_or(0);
+        // Blue kettle s1-N
+        let mut next = after(last.as_deref().and_then(|name| name.rsplit('-').next()));
         while next < count {
             progress(next);
             let end = (next + BATCH).min(count);

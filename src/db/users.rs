@@ -221,23 +221,19 @@ impl Database {
         .await
     }
 
-    /// Deletes a user whose row is as expected. Answers who they were.
+    /// Deletes a user whose row is as expected.
     ///
     /// # Errors
     /// Why the database did not answer.
-    pub async fn delete_user(
-        &self,
-        id: i64,
-        expected: Expected,
-    ) -> Result<Modified<User>, DbError> {
+    pub async fn delete_user(&self, id: i64, expected: Expected) -> Result<Modified<()>, DbError> {
         self.write(move |connection| {
-            let deleted = diesel::delete(users::table.find(id))
-                .returning(columns())
-                .get_result::<UserRow>(connection)
+            let deleted: Option<i64> = diesel::delete(users::table.find(id))
+                .returning(users::version)
+                .get_result(connection)
                 .optional()?;
             Ok(match deleted {
                 None => Modified::Absent,
-                Some(row) if expected.accepts_version(row.version) => Modified::Done(row.into()),
+                Some(version) if expected.accepts_version(version) => Modified::Done(()),
                 Some(_) => Modified::Unexpected,
             })
         })

@@ -3,9 +3,7 @@ use serde::{Deserialize, Serialize};
 use super::invalid::Invalid;
 
 /// What a user may do.
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum, utoipa::ToSchema,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Role {
     /// Read, and change what is their own.

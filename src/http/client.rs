@@ -8,8 +8,6 @@ use ipnet::IpNet;
 #[derive(Clone, Debug, Default)]
 pub struct TrustedProxies(Vec<IpNet>);
 
-const X_FORWARDED_FOR: &str = "x-forwarded-for";
-
 impl TrustedProxies {
     /// These networks.
     pub fn new(networks: Vec<IpNet>) -> Self {
@@ -27,14 +25,32 @@ impl TrustedProxies {
         self.resolve(peer, request.headers())
     }
 
+    /// A proxy writes one of the two headers and passes the other on as the client wrote it. Where
+    /// both are there and disagree, one of them is made up, and neither is believed.
     fn resolve(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
+        if !self.trusts(peer) {
+            return peer;
+        }
+        let named = [forwarded(headers), x_forwarded_for(headers)];
+        let mut clients = named
+            .into_iter()
+            .flatten()
+            .map(|hops| self.last_untrusted(peer, &hops));
+        match (clients.next(), clients.next()) {
+            (Some(one), Some(other)) if one != other => peer,
+            (Some(client), _) => client,
+            (None, _) => peer,
+        }
+    }
+
+    fn last_untrusted(&self, peer: IpAddr, hops: &[Option<IpAddr>]) -> IpAddr {
         let mut client = peer;
-        for hop in forwarded(headers).into_iter().rev() {
+        for hop in hops.iter().rev() {
             if !self.trusts(client) {
                 break;
             }
             match hop {
-                Some(address) => client = address,
+                Some(address) => client = *address,
                 // An obfuscated or unreadable hop: nothing before it can be believed.
                 None => break,
             }
@@ -47,24 +63,33 @@ impl TrustedProxies {
     }
 }
 
-/// The hops that `Forwarded` (RFC 7239) or else `X-Forwarded-For` names, the nearest last.
-fn forwarded(headers: &HeaderMap) -> Vec<Option<IpAddr>> {
-    let elements = |name: header::HeaderName| {
-        let values: Vec<&str> = headers
-            .get_all(name)
-            .filter_map(|v| v.to_str().ok())
-            .collect();
-        values.join(",")
-    };
-    let standard = elements(header::FORWARDED);
-    if !standard.trim().is_empty() {
-        return standard.split(',').map(forwarded_for).collect();
-    }
-    let legacy = elements(header::HeaderName::from_static(X_FORWARDED_FOR));
-    if legacy.trim().is_empty() {
-        return Vec::new();
-    }
-    legacy.split(',').map(node).collect()
+/// The hops that `Forwarded` names (RFC 7239), the nearest last.
+fn forwarded(headers: &HeaderMap) -> Option<Vec<Option<IpAddr>>> {
+    Some(
+        joined(headers, header::FORWARDED)?
+            .split(',')
+            .map(forwarded_for)
+            .collect(),
+    )
+}
+
+/// The hops that `X-Forwarded-For` names, the nearest last.
+fn x_forwarded_for(headers: &HeaderMap) -> Option<Vec<Option<IpAddr>>> {
+    Some(
+        joined(headers, header::X_FORWARDED_FOR)?
+            .split(',')
+            .map(node)
+            .collect(),
+    )
+}
+
+/// The values of a header as one list, if there are any.
+fn joined(headers: &HeaderMap, name: header::HeaderName) -> Option<String> {
+    let values: Vec<&str> = headers
+        .get_all(name)
+        .map(|v| v.to_str().unwrap_or("?"))
+        .collect();
+    (!values.is_empty()).then(|| values.join(","))
 }
 
 /// The `for` parameter of one element of `Forwarded`.
@@ -123,12 +148,17 @@ mod tests {
     }
 
     #[test]
-    fn the_standard_header_wins_and_may_hold_ports_and_brackets() {
-        let both = [
-            ("forwarded", "for=\"[2001:db8::7]:4711\";proto=https"),
-            ("x-forwarded-for", "1.2.3.4"),
-        ];
-        assert_eq!(resolve(&["10.0.0.0/8"], "10.0.0.1", &both), "2001:db8::7");
+    fn a_header_that_contradicts_the_other_makes_both_worthless() {
+        let both = [("forwarded", "for=5.6.7.8"), ("x-forwarded-for", "1.2.3.4")];
+        assert_eq!(resolve(&["10.0.0.0/8"], "10.0.0.1", &both), "10.0.0.1");
+        let agreeing = [("forwarded", "for=1.2.3.4"), ("x-forwarded-for", "1.2.3.4")];
+        assert_eq!(resolve(&["10.0.0.0/8"], "10.0.0.1", &agreeing), "1.2.3.4");
+    }
+
+    #[test]
+    fn hops_may_hold_ports_and_brackets() {
+        let v6 = [("forwarded", "for=\"[2001:db8::7]:4711\";proto=https")];
+        assert_eq!(resolve(&["10.0.0.0/8"], "10.0.0.1", &v6), "2001:db8::7");
         let port = [("forwarded", "For=192.0.2.4:8080")];
         assert_eq!(resolve(&["10.0.0.0/8"], "10.0.0.1", &port), "192.0.2.4");
     }

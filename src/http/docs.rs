@@ -217,7 +217,7 @@ impl Route<'_> {
         let absent = self.has_id || by_address;
         let conflict = self.path.starts_with("/users") && has_body;
         let throttled = is_login || (self.method == "patch" && self.path.starts_with("/users"));
-        let asks_database = is_resource(self.path) || is_login;
+        let asks_database = needs_token || is_login;
         [
             (reads_input || takes_query, "400", "It cannot be read"),
             (
@@ -233,6 +233,7 @@ impl Route<'_> {
                 "412",
                 "It is not of the version that If-Match names",
             ),
+            (has_body, "408", "The body did not come in time"),
             (has_body, "413", "The body is too large"),
             (has_body, "415", "The body is of another type"),
             (
@@ -288,6 +289,7 @@ fn example_name(status: &str) -> &'static str {
         "403" => "forbidden",
         "404" => "absent",
         "409" => "email-taken",
+        "408" => "request-timeout",
         "412" => "precondition-failed",
         "413" => "body-too-large",
         "415" => "unsupported-media-type",

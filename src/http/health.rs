@@ -1,5 +1,3 @@
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use actix_web::web::{self, ServiceConfig};
@@ -22,28 +20,6 @@ pub(super) fn routes(config: &mut ServiceConfig, observer: &Observer) {
     ));
 }
 
-/// What readiness looks at. Clones share everything.
-#[derive(Clone)]
-pub struct Readiness {
-    database: Database,
-    stopping: Arc<AtomicBool>,
-}
-
-impl Readiness {
-    /// Looks at this database.
-    pub fn new(database: Database) -> Self {
-        Self {
-            database,
-            stopping: Arc::default(),
-        }
-    }
-
-    /// From now on the service is not ready: it is about to stop.
-    pub fn stop(&self) {
-        self.stopping.store(true, Ordering::Relaxed);
-    }
-}
-
 /// The state of the whole, or of a part.
 #[derive(Clone, Copy, Debug, Serialize, ToSchema, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
@@ -51,7 +27,6 @@ enum State {
     Up,
     Down,
     Off,
-    Stopping,
 }
 
 /// Whether the service lives.
@@ -93,41 +68,41 @@ pub(super) async fn live() -> HttpResponse {
 
 /// Can it do its work?
 ///
-/// 503 while the database is away, or while the service is about to stop.
+/// 503 while the database is away.
 #[utoipa::path(get, path = "/health/ready", tag = "operation",
     responses(
         (status = 200, description = "It can", body = Ready),
         (status = 503, description = "It cannot", body = Ready)
     ))]
 pub(super) async fn is_ready(
-    readiness: web::Data<Readiness>,
+    database: web::Data<Database>,
     cache: web::Data<Cache>,
 ) -> HttpResponse {
-    let asked = tokio::time::timeout(PATIENCE, readiness.database.check()).await;
+    let asked = tokio::time::timeout(PATIENCE, database.check()).await;
     let database = if matches!(asked, Ok(Ok(()))) {
         State::Up
     } else {
         State::Down
     };
-    let available = cache.backend_stats().await.available;
     let cache = CacheState {
-        status: if available { State::Up } else { State::Off },
+        status: if cache.is_available() {
+            State::Up
+        } else {
+            State::Off
+        },
         backend: cache.backend_name(),
     };
-    let status = if readiness.stopping.load(Ordering::Relaxed) {
-        State::Stopping
-    } else {
-        database
-    };
-    let mut response = if status == State::Up {
+    let mut response = if database == State::Up {
         HttpResponse::Ok()
     } else {
-        HttpResponse::ServiceUnavailable()
+        let mut response = HttpResponse::ServiceUnavailable();
+        response.insert_header((header::RETRY_AFTER, "1"));
+        response
     };
     response
         .insert_header((header::CACHE_CONTROL, "no-store"))
         .json(Ready {
-            status,
+            status: database,
             components: Components { database, cache },
         })
 }

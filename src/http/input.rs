@@ -1,7 +1,9 @@
+use std::num::IntErrorKind;
 use std::pin::Pin;
+use std::time::Duration;
 
 use actix_web::dev::Payload;
-use actix_web::error::{PayloadError, UrlencodedError};
+use actix_web::error::PayloadError;
 use actix_web::http::header;
 use actix_web::{FromRequest, HttpMessage, HttpRequest, web};
 use serde::de::DeserializeOwned;
@@ -9,6 +11,34 @@ use serde::de::DeserializeOwned;
 use super::problem::{Kind, Problem};
 use crate::cache::Mode;
 use crate::domain::{MAX_LIMIT, MAX_SKIP, Page, Start};
+
+/// How much a request's body may be, and how long it may take to come. Registered as app data.
+#[derive(Clone, Copy, Debug)]
+pub struct BodyLimits {
+    /// Bytes.
+    pub size: usize,
+    /// From the end of the head to the end of the body.
+    pub time: Duration,
+}
+
+/// The body, within its limits.
+fn body(
+    request: &HttpRequest,
+    payload: &mut Payload,
+) -> impl Future<Output = Result<web::Bytes, Problem>> + use<> {
+    let limits = request.app_data::<BodyLimits>().copied();
+    let body = web::Bytes::from_request(request, payload);
+    async move {
+        let limits = limits.ok_or_else(|| Problem::of(Kind::Internal))?;
+        match tokio::time::timeout(limits.time, body).await {
+            Ok(body) => body.map_err(|error| unreadable(&error)),
+            Err(_) => Err(Problem::because(
+                Kind::RequestTimeout,
+                format!("the body did not come within {:?}", limits.time),
+            )),
+        }
+    }
+}
 
 /// A JSON body that was read but not yet looked at. The handler asks for it once it knows that
 /// the caller may send one at all, so that a stranger learns 401 and not what is wrong with their
@@ -34,7 +64,7 @@ impl<T: DeserializeOwned + 'static> FromRequest for Json<T> {
             request.mime_type().ok().flatten().is_some_and(|mime| {
                 mime.subtype() == mime::JSON || mime.suffix() == Some(mime::JSON)
             });
-        let body = web::Bytes::from_request(request, payload);
+        let body = body(request, payload);
         Box::pin(async move {
             if !is_json {
                 return Ok(Self(Err(Problem::because(
@@ -42,11 +72,7 @@ impl<T: DeserializeOwned + 'static> FromRequest for Json<T> {
                     "the body must be application/json",
                 ))));
             }
-            Ok(Self(
-                body.await
-                    .map_err(|error| unreadable(&error))
-                    .and_then(|body| parse(&body)),
-            ))
+            Ok(Self(body.await.and_then(|body| parse(&body))))
         })
     }
 }
@@ -105,7 +131,7 @@ impl<T: DeserializeOwned + 'static> FromRequest for Form<T> {
         let is_form = request
             .content_type()
             .eq_ignore_ascii_case(mime::APPLICATION_WWW_FORM_URLENCODED.as_ref());
-        let form = web::Form::<T>::from_request(request, payload);
+        let body = body(request, payload);
         Box::pin(async move {
             if !is_form {
                 return Err(Problem::because(
@@ -113,19 +139,14 @@ impl<T: DeserializeOwned + 'static> FromRequest for Form<T> {
                     "the body must be application/x-www-form-urlencoded",
                 ));
             }
-            form.await
-                .map(|form| Self(form.into_inner()))
-                .map_err(|error| match error.as_error::<UrlencodedError>() {
-                    Some(UrlencodedError::Overflow { .. }) => Problem::of(Kind::BodyTooLarge),
-                    Some(UrlencodedError::Parse(why)) => {
-                        let message = why.to_string();
-                        match named_field(&message) {
-                            Some(field) => Problem::field(field, message.clone()),
-                            None => Problem::because(Kind::Malformed, message),
-                        }
-                    }
-                    _ => Problem::because(Kind::Malformed, error.to_string()),
-                })
+            let form = serde_urlencoded::from_bytes(&body.await?);
+            form.map(Self).map_err(|error| {
+                let message = error.to_string();
+                match named_field(&message) {
+                    Some(field) => Problem::field(field, message.clone()),
+                    None => Problem::because(Kind::Malformed, message),
+                }
+            })
         })
     }
 }
@@ -213,15 +234,17 @@ pub(super) fn query<T: DeserializeOwned>(request: &HttpRequest) -> Result<T, Pro
 }
 
 fn number(name: &str, text: Option<String>) -> Result<Option<i64>, Problem> {
-    text.map(|text| {
-        text.parse().map_err(|_| {
-            Problem::because(
-                Kind::Malformed,
-                format!("`{name}={text}`: `{name}` is a whole number"),
-            )
-        })
-    })
-    .transpose()
+    let Some(text) = text else { return Ok(None) };
+    match text.parse::<i64>() {
+        Ok(number) => Ok(Some(number)),
+        // A number all the same, only too large: its range is for the caller to tell.
+        Err(error) if *error.kind() == IntErrorKind::PosOverflow => Ok(Some(i64::MAX)),
+        Err(error) if *error.kind() == IntErrorKind::NegOverflow => Ok(Some(i64::MIN)),
+        Err(_) => Err(Problem::because(
+            Kind::Malformed,
+            format!("`{name}={text}`: `{name}` is a whole number"),
+        )),
+    }
 }
 
 /// Whether the request wants an answer from the source (RFC 9111, 5.2.1.4).

@@ -20,7 +20,7 @@ use actix_web::web::{self, ServiceConfig};
 
 pub use client::TrustedProxies;
 pub use docs::document;
-pub use health::Readiness;
+pub use input::BodyLimits;
 pub use metrics::{Measured, Metrics};
 pub use observe::{Observed, Observer};
 
@@ -33,8 +33,9 @@ const MAX_HEADERS: usize = 16 * 1024;
 /// Registers every route of the service.
 ///
 /// The services that the handlers use come as `web::Data`.
-pub fn routes(config: &mut ServiceConfig, observer: &Observer, max_body: usize) {
-    config.app_data(web::PayloadConfig::new(max_body));
+pub fn routes(config: &mut ServiceConfig, observer: &Observer, limits: BodyLimits) {
+    config.app_data(limits);
+    config.app_data(web::PayloadConfig::new(limits.size));
     // Most requested first: routes are tried in turn.
     users::routes(config, observer);
     products::routes(config, observer);

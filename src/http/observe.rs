@@ -12,7 +12,7 @@ use actix_web::dev::{
 };
 use actix_web::http::Method;
 use actix_web::http::header::{HeaderName, HeaderValue};
-use actix_web::{Resource, Responder, ResponseError, Route, web};
+use actix_web::{HttpRequest, Resource, Responder, ResponseError, Route, web};
 use bytes::Bytes;
 
 use super::client::TrustedProxies;
@@ -35,7 +35,7 @@ const MAX_REQUEST_ID: usize = 128;
 pub struct Observer {
     metrics: Metrics,
     log: AccessLog,
-    proxies: TrustedProxies,
+    proxies: Rc<TrustedProxies>,
     ids: Rc<Ids>,
 }
 
@@ -45,7 +45,7 @@ impl Observer {
         Self {
             metrics,
             log,
-            proxies,
+            proxies: Rc::new(proxies),
             ids: Rc::new(Ids::new()),
         }
     }
@@ -174,8 +174,7 @@ where
             pattern: self.pattern,
             stats: Arc::clone(&self.stats),
             log: self.observer.log,
-            client: (self.observer.log > AccessLog::Off)
-                .then(|| self.observer.proxies.client_of(request.request())),
+            proxies: self.observer.proxies.clone(),
         };
         let state = match refuse(&request) {
             Some(problem) => State::Refused {
@@ -217,11 +216,11 @@ struct Notes {
     pattern: &'static str,
     stats: Arc<RouteStats>,
     log: AccessLog,
-    client: Option<std::net::IpAddr>,
+    proxies: Rc<TrustedProxies>,
 }
 
 impl Notes {
-    fn take(&self, status: u16) {
+    fn take(&self, request: &HttpRequest, status: u16) {
         let took = self.started.elapsed();
         self.stats.record(&self.method, status, took);
         let wanted = match self.log {
@@ -229,7 +228,8 @@ impl Notes {
             AccessLog::Failures => status >= 500,
             AccessLog::All => true,
         };
-        if wanted && let Some(client) = self.client {
+        if wanted {
+            let client = self.proxies.client_of(request);
             // The route's pattern and not the path: paths hold e-mail addresses.
             let Self {
                 method,
@@ -292,7 +292,7 @@ where
         response
             .headers_mut()
             .insert(REQUEST_ID, this.notes.id.clone());
-        this.notes.take(status.as_u16());
+        this.notes.take(response.request(), status.as_u16());
         Poll::Ready(Ok(response))
     }
 }

@@ -24,6 +24,7 @@ pub(super) enum Kind {
     MethodNotAllowed,
     EmailTaken,
     PreconditionFailed,
+    RequestTimeout,
     BodyTooLarge,
     TargetTooLong,
     UnsupportedMediaType,
@@ -60,6 +61,11 @@ impl Kind {
                 S::PRECONDITION_FAILED,
                 "precondition-failed",
                 "It was changed in between",
+            ),
+            Self::RequestTimeout => (
+                S::REQUEST_TIMEOUT,
+                "request-timeout",
+                "The request took too long to come",
             ),
             Self::BodyTooLarge => (
                 S::PAYLOAD_TOO_LARGE,
@@ -227,7 +233,6 @@ impl From<Error> for Problem {
             Error::Changed(_) => Self::because(Kind::PreconditionFailed, detail),
             Error::EmailTaken => Self::because(Kind::EmailTaken, detail),
             Error::Forbidden(_) => Self::because(Kind::Forbidden, detail),
-            Error::Invalid(errors) => Self::invalid(errors),
             Error::WrongCredentials => {
                 Self::because(Kind::WrongCredentials, detail).www_authenticate("Bearer")
             }

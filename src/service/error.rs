@@ -3,7 +3,6 @@ use std::time::Duration;
 use crate::auth::HashError;
 use crate::cache::SourceError;
 use crate::db::{DbError, Modified};
-use crate::domain::FieldError;
 
 /// Why the service did not do what it was asked.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -20,9 +19,6 @@ pub enum Error {
     /// The caller may not do this.
     #[error("{0}")]
     Forbidden(&'static str),
-    /// Values are not acceptable.
-    #[error("the request has values that are not acceptable")]
-    Invalid(Vec<FieldError>),
     /// E-mail or password are not right, or the user is not active.
     #[error("the e-mail address or the password is not right")]
     WrongCredentials,
@@ -73,13 +69,18 @@ impl SourceError for Error {
     }
 
     fn may_have_committed(&self) -> bool {
-        matches!(self, Self::Database(DbError::OutcomeUnknown(_)))
+        // What is not certain to have changed nothing: voiding too much is safe.
+        match self {
+            Self::Database(error) => {
+                matches!(error, DbError::OutcomeUnknown(_) | DbError::Internal(_))
+            }
+            Self::Internal(_) => true,
+            _ => false,
+        }
     }
 
     fn interrupted() -> Self {
-        Self::Database(DbError::OutcomeUnknown(
-            "the work ended without an answer".into(),
-        ))
+        Self::Internal("the work ended without an answer".into())
     }
 }
 

@@ -3,7 +3,8 @@ use std::time::Duration;
 use compact_str::format_compact;
 
 use super::error::Error;
-use crate::cache::{Group, Key, SourceError};
+use crate::cache::{Group, Key};
+use crate::db::DbError;
 use crate::domain::{Page, Start};
 
 /// The key of a page, in its list's group.
@@ -31,5 +32,8 @@ pub(super) async fn within<T>(
 ) -> Result<T, Error> {
     tokio::time::timeout(patience, write)
         .await
-        .unwrap_or_else(|_| Err(Error::interrupted()))
+        .unwrap_or_else(|_| {
+            let why = format!("no answer within {patience:?}");
+            Err(Error::Database(DbError::OutcomeUnknown(why.into())))
+        })
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 
 use super::error::Error;
-use super::throttle::Throttle;
+use super::throttle::{Door, Throttle};
 use super::users::{CachedUser, Users};
 use crate::auth::{Claims, PasswordHasher, TokenError, Tokens};
 use crate::cache::{CacheStats, Mode};
@@ -72,8 +72,7 @@ impl Sessions {
         password: SecretString,
         address: IpAddr,
     ) -> Result<Session, Error> {
-        let account = email.to_ascii_lowercase();
-        let attempt = self.throttle.attempt(&account, address).await?;
+        let attempt = self.throttle.attempt(Door::Login(email), address).await?;
         let known = match Email::parse(email) {
             Ok(email) => self.db.credentials_by_email(&email).await?,
             Err(_) => None,

@@ -5,14 +5,18 @@ use super::error::Error;
 use crate::cache::Cache;
 use crate::config::AuthConfig;
 
-/// How long an account can be kept from logging in by failures from elsewhere.
+/// For how long failures from everywhere count against an account.
 const ACCOUNT_WINDOW: Duration = Duration::from_secs(60);
+
+/// How long an address is remembered from which an account was logged in to.
+const KNOWN_WINDOW: Duration = Duration::from_secs(24 * 3600);
 
 /// Limits how often somebody may try a password.
 ///
-/// Three limits: for an account from one address (a guesser), for an address over all accounts (a
-/// sprayer), and for an account from everywhere (a botnet). The last is wide and its window is
-/// short, so that nobody can lock somebody else out for longer than a minute.
+/// Three limits: for an address over all accounts (a sprayer), for an account from one address (a
+/// guesser), and for an account from everywhere (a botnet). The last does not apply to addresses
+/// from which the account was logged in to within a day, so that whoever guesses from everywhere
+/// keeps its owner out of new places only.
 #[derive(Clone)]
 pub(super) struct Throttle {
     cache: Cache,
@@ -22,11 +26,21 @@ pub(super) struct Throttle {
     per_account: i64,
 }
 
-/// Attempts that are counted as failed until they are known to have succeeded, so that parallel
-/// guesses cannot slip past the count.
+/// What is tried.
+#[derive(Clone, Copy)]
+pub(super) enum Door<'a> {
+    /// A login with this name, which may be nobody's.
+    Login(&'a str),
+    /// The password of the user of this id, who is logged in.
+    OwnPassword(i64),
+}
+
+/// An attempt that counts as failed until it is known to have succeeded, so that parallel guesses
+/// cannot slip past the count.
 #[must_use]
 pub(super) struct Attempt {
-    counters: [(String, Duration); 3],
+    counted: Vec<(String, Duration)>,
+    known: String,
 }
 
 impl Throttle {
@@ -41,38 +55,60 @@ impl Throttle {
     }
 
     /// Counts an attempt, unless there were too many.
-    pub(super) async fn attempt(&self, account: &str, address: IpAddr) -> Result<Attempt, Error> {
+    pub(super) async fn attempt(&self, door: Door<'_>, address: IpAddr) -> Result<Attempt, Error> {
         let address = network_of(address);
-        // A hash, not the address itself: whoever reads the counters learns no e-mails.
-        let account = &blake3::hash(account.as_bytes()).to_hex()[..32];
-        let counters = [
-            (format!("login:{account}:{address}"), self.window),
-            (format!("login:address:{address}"), self.window),
-            (format!("login:account:{account}"), ACCOUNT_WINDOW),
+        let account = match door {
+            // A hash, not the name itself: whoever reads the counters learns no e-mails.
+            Door::Login(name) => {
+                let hash = blake3::hash(name.to_ascii_lowercase().as_bytes()).to_hex();
+                format!("login:{}", &hash[..32])
+            }
+            Door::OwnPassword(id) => format!("password:{id}"),
+        };
+        let known = format!("{account}:known:{address}");
+        let (is_known, _) = self.cache.increment(&known, 0, KNOWN_WINDOW).await;
+        // The address first: what it refuses leaves no trace under names of its choosing.
+        let mut limits = vec![
+            (
+                format!("login:from:{address}"),
+                self.window,
+                self.per_address,
+            ),
+            (
+                format!("{account}:from:{address}"),
+                self.window,
+                self.per_account_and_address,
+            ),
         ];
-        let limits = [
-            self.per_account_and_address,
-            self.per_address,
-            self.per_account,
-        ];
-        for (taken, ((counter, window), limit)) in counters.iter().zip(limits).enumerate() {
-            let (count, remembered) = self.cache.increment(counter, 1, *window).await;
+        if is_known == 0 {
+            limits.push((account, ACCOUNT_WINDOW, self.per_account));
+        }
+        let mut attempt = Attempt {
+            counted: Vec::new(),
+            known,
+        };
+        for (counter, window, limit) in limits {
+            let (count, remembered) = self.cache.increment(&counter, 1, window).await;
+            attempt.counted.push((counter, window));
             if count > limit {
-                // What was refused was no attempt: take it back everywhere.
-                for (counter, window) in &counters[..=taken] {
-                    self.cache.increment(counter, -1, *window).await;
-                }
+                // What is refused was no attempt.
+                self.take_back(&attempt).await;
                 return Err(Error::Throttled {
                     retry_after: remembered,
                 });
             }
         }
-        Ok(Attempt { counters })
+        Ok(attempt)
     }
 
     /// The attempt was none after all: its password was right.
     pub(super) async fn forgive(&self, attempt: Attempt) {
-        for (counter, window) in &attempt.counters {
+        self.take_back(&attempt).await;
+        self.cache.increment(&attempt.known, 1, KNOWN_WINDOW).await;
+    }
+
+    async fn take_back(&self, attempt: &Attempt) {
+        for (counter, window) in &attempt.counted {
             self.cache.increment(counter, -1, *window).await;
         }
     }

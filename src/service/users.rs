@@ -9,7 +9,7 @@ use super::error::{Error, made};
 use super::list::{and_one_more, page_key, within};
 use super::policies::Policies;
 use super::sessions::Caller;
-use super::throttle::Throttle;
+use super::throttle::{Door, Throttle};
 use crate::auth::PasswordHasher;
 use crate::cache::{
     Cache, CacheStats, Cacheable, Change, Forward, Group, Hit, Key, Mode, Read, Source, Written,
@@ -27,6 +27,8 @@ const LIST: Group = Group::new("users:list");
 pub struct Users {
     db: Database,
     cache: Cache,
+    /// The same, for reads that are part of another.
+    uncounted: Cache,
     policies: Policies,
     hasher: PasswordHasher,
     throttle: Throttle,
@@ -73,6 +75,7 @@ impl Users {
     ) -> Self {
         Self {
             db,
+            uncounted: cache.not_counting_reads(),
             cache,
             policies,
             hasher,
@@ -83,8 +86,10 @@ impl Users {
 
     /// The same users with counts of their own.
     pub(super) fn counting_apart(&self) -> Self {
+        let cache = self.cache.counting_apart();
         Self {
-            cache: self.cache.counting_apart(),
+            uncounted: cache.not_counting_reads(),
+            cache,
             ..self.clone()
         }
     }
@@ -103,11 +108,18 @@ impl Users {
     /// # Errors
     /// Why there is no answer.
     pub async fn get(&self, id: i64, mode: Mode) -> Result<Read<CachedUser>, Error> {
+        self.get_from(&self.cache, id, mode).await
+    }
+
+    async fn get_from(
+        &self,
+        cache: &Cache,
+        id: i64,
+        mode: Mode,
+    ) -> Result<Read<CachedUser>, Error> {
         let db = self.db.clone();
         let load = move || async move { CachedUser::of(db.user(id).await?) };
-        self.cache
-            .read(&key(id), self.policies.user, mode, load)
-            .await
+        cache.read(&key(id), self.policies.user, mode, load).await
     }
 
     /// The user of this address.
@@ -120,8 +132,7 @@ impl Users {
     /// Why there is no answer.
     pub async fn get_by_email(&self, email: &Email, mode: Mode) -> Result<Read<CachedUser>, Error> {
         // Two lookups, one read: it is counted once, by its outcome.
-        let apart = self.counting_apart();
-        let read = apart.follow_hint(email, mode).await?;
+        let read = self.follow_hint(email, mode).await?;
         self.cache.count(read.source);
         Ok(read)
     }
@@ -135,7 +146,7 @@ impl Users {
                     source: hint.source,
                 });
             };
-            let user = self.get(id, mode).await?;
+            let user = self.get_from(&self.uncounted, id, mode).await?;
             if user
                 .value
                 .as_ref()
@@ -167,7 +178,9 @@ impl Users {
         let load = move || async move {
             Ok::<_, Error>(db.user_by_email(&email).await?.map(|user| Hint(user.id)))
         };
-        self.cache.read(&key, self.policies.list, mode, load).await
+        self.uncounted
+            .read(&key, self.policies.list, mode, load)
+            .await
     }
 
     /// A page of users, by id.
@@ -218,8 +231,8 @@ impl Users {
         within(self.patience, write).await
     }
 
-    /// Changes a user whose row is as expected, and answers how they look now: anybody, if the caller is an admin; themself
-    /// otherwise, but neither their role nor their activity.
+    /// Changes a user whose row is as expected, and answers how they look now. An admin may change
+    /// anybody, everybody else themself, but neither their role nor their activity.
     ///
     /// # Errors
     /// [`Error::Forbidden`], [`Error::Absent`], [`Error::Changed`], [`Error::EmailTaken`],
@@ -288,7 +301,7 @@ impl Users {
         };
         let attempt = self
             .throttle
-            .attempt(&format!("user {}", caller.id), address)
+            .attempt(Door::OwnPassword(caller.id), address)
             .await?;
         let credentials = self.db.credentials(caller.id).await?;
         let (hash, token_version) = credentials.map_or((None, 0), |known| {

@@ -206,6 +206,19 @@ pub async fn a_ticket_does_not_outlive_distrust(backend: Backend) {
     assert_refused(&backend, reader, &row(1)).await;
 }
 
+/// What a refresh brings is not overwritten by a load that began before it.
+pub async fn a_ticket_does_not_outlive_a_refresh_after_it(backend: Backend) {
+    let early = miss(&backend, &row(1)).await;
+    let refreshing = match backend.lookup(&row(1), Mode::Refresh, START).await {
+        Lookup::Stale(_, _, ticket) | Lookup::Miss(ticket) => ticket,
+        Lookup::Hit(..) => panic!("a refresh is never told that what is there will do"),
+    };
+    assert_refused(&backend, early, &row(1)).await;
+    if let Some(ticket) = refreshing {
+        assert_eq!(backend.fill(ticket, entry("new")).await, Filled::Stored);
+    }
+}
+
 /// Rule 2 of the idea: whoever voids second cannot know whose value is newer, and removes.
 pub async fn overlapping_writers_never_leave_the_older_value(backend: Backend) {
     let first = backend.ticket(&row(1)).await;

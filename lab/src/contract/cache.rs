@@ -138,6 +138,12 @@ pub async fn a_no_cache_read_joins_no_load_from_before_it(backend: Backend) {
     assert_eq!(fresh.value, Some(Bytes::from_static(b"new")));
     gate.open();
     early.await.expect("no panic").expect("the source answers");
+    let after = bench.value(&row(1)).await;
+    assert_eq!(
+        after,
+        Some(Bytes::from_static(b"new")),
+        "what no-cache brought stays"
+    );
 }
 
 /// An error reaches all who wait, and nobody after them.
