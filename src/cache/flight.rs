@@ -54,17 +54,26 @@ impl Flights {
 }
 
 impl Flight {
-    /// Ends the flight: everybody aboard gets the outcome, errors too. Nothing is kept.
+    /// Ends the flight: everybody aboard gets the outcome, errors too, and nobody after them.
     pub(super) fn land<T: Send + Sync + 'static>(self, outcome: T) {
-        // Whoever boards before the flight is taken off the board, on drop, lands with the rest: no
-        // void has come between.
+        self.leave_board();
         self.landing.send_replace(Some(Arc::new(outcome)));
+    }
+
+    /// Takes the flight, and no later one of the same name, off the board.
+    fn leave_board(&self) {
+        let mut flights = self.flights.0.lock();
+        let is_mine =
+            |seat: &watch::Receiver<Landing>| seat.same_channel(&self.landing.subscribe());
+        if flights.get(&self.id).is_some_and(is_mine) {
+            flights.remove(&self.id);
+        }
     }
 }
 
 impl Drop for Flight {
     fn drop(&mut self) {
-        self.flights.0.lock().remove(&self.id);
+        self.leave_board();
     }
 }
 
