@@ -138,7 +138,7 @@ impl Cache {
             .filter(|entry| !entry.wants_refresh(now))?;
         let hit = hit(&entry, Tier::Near, now)?;
         log::debug!("hit {key}");
-        self.count_hit();
+        self.count(hit.source);
         Some(hit)
     }
 
@@ -168,7 +168,7 @@ impl Cache {
             Lookup::Hit(entry, tier) => match hit(&entry, tier, now) {
                 Some(hit) => {
                     log::debug!("hit {key}");
-                    self.count_hit();
+                    self.count(hit.source);
                     if entry.wants_refresh(now) {
                         self.refresh(key.clone(), policy, load).await;
                     }
@@ -193,16 +193,14 @@ impl Cache {
         };
         match self.load(key, policy, mode, ticket, load).await {
             Ok((loaded, collapsed)) => {
-                self.count_miss();
                 let Loaded { value, stored } = loaded;
-                Ok(Read {
-                    value,
-                    source: Source::Loaded {
-                        reason,
-                        stored,
-                        collapsed,
-                    },
-                })
+                let source = Source::Loaded {
+                    reason,
+                    stored,
+                    collapsed,
+                };
+                self.count(source);
+                Ok(Read { value, source })
             }
             Err(error) => {
                 let kept = stale
@@ -211,12 +209,15 @@ impl Cache {
                     })
                     .and_then(|(entry, tier)| hit(&entry, tier, now));
                 let Some(kept) = kept else {
-                    self.count_miss();
+                    self.count(Source::Loaded {
+                        reason,
+                        stored: false,
+                        collapsed: false,
+                    });
                     return Err(error);
                 };
                 log::debug!("hit {key}, past its time: the source is away");
-                self.count_hit();
-                increment(&self.counts.stale_served);
+                self.count(kept.source);
                 Ok(kept)
             }
         }
@@ -430,23 +431,20 @@ impl Cache {
         self.backend.distrust();
     }
 
-    /// Counts a read that was put together from several reads of a cache counting apart.
+    /// Counts a read by its outcome. Reads count themselves, unless this cache is
+    /// [not counting them](Self::not_counting_reads) because they are part of another.
     pub fn count(&self, source: Source) {
+        if !self.counts_reads {
+            return;
+        }
         match source {
-            Source::Hit { .. } => self.count_hit(),
-            Source::Loaded { .. } => self.count_miss(),
-        }
-    }
-
-    fn count_hit(&self) {
-        if self.counts_reads {
-            self.counts.hits.increment();
-        }
-    }
-
-    fn count_miss(&self) {
-        if self.counts_reads {
-            self.counts.misses.increment();
+            Source::Hit { ttl, .. } => {
+                self.counts.hits.increment();
+                if ttl < 0 {
+                    increment(&self.counts.stale_served);
+                }
+            }
+            Source::Loaded { .. } => self.counts.misses.increment(),
         }
     }
 

@@ -33,8 +33,10 @@ pub struct Location {
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// A file could not be read.
-    #[error("{}: {error}", path.display())]
+    #[error("{named_by}: {}: {error}", path.display())]
     Unreadable {
+        /// What asked for it.
+        named_by: String,
         /// The file.
         path: PathBuf,
         /// What happened.
@@ -150,8 +152,14 @@ impl Layers {
     fn add_from_disk(&mut self, name: &str, location: &Location) -> Result<bool, ConfigError> {
         let beside = location.file.as_deref().and_then(Path::parent);
         let file_name = format!("{name}.toml");
-        let candidates = [Some(Path::new("config")), beside];
-        let found = candidates
+        let folders = [
+            Some(PathBuf::from("config")),
+            beside.map(|folder| folder.join("config")),
+            beside
+                .filter(|folder| folder.ends_with("config"))
+                .map(Path::to_owned),
+        ];
+        let found = folders
             .into_iter()
             .flatten()
             .map(|folder| folder.join(&file_name))
@@ -164,6 +172,7 @@ impl Layers {
 
     fn add_file(&mut self, path: &Path) -> Result<(), ConfigError> {
         let text = std::fs::read_to_string(path).map_err(|error| ConfigError::Unreadable {
+            named_by: "a configuration file".to_owned(),
             path: path.to_owned(),
             error,
         })?;
@@ -181,8 +190,12 @@ impl Layers {
         let (key, text) = match file {
             Some(key) => {
                 let path = PathBuf::from(value);
-                let text = std::fs::read_to_string(&path)
-                    .map_err(|error| ConfigError::Unreadable { path, error })?;
+                let text =
+                    std::fs::read_to_string(&path).map_err(|error| ConfigError::Unreadable {
+                        named_by: source.clone(),
+                        path,
+                        error,
+                    })?;
                 (
                     key.to_owned(),
                     text.trim_end_matches(['\r', '\n']).to_owned(),

@@ -1,5 +1,5 @@
 use actix_web::web::{self, ServiceConfig};
-use actix_web::{HttpRequest, HttpResponse, http::header};
+use actix_web::{FromRequest, HttpRequest, HttpResponse, http::header};
 use secrecy::SecretString;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -79,7 +79,10 @@ pub(super) async fn get_user_by_email(
     Authenticated(caller): Authenticated,
     users: web::Data<Users>,
 ) -> Result<HttpResponse, Problem> {
-    let email = request.match_info().query("email").to_owned();
+    let email = web::Path::<String>::extract(&request)
+        .await
+        .map_err(|error| Problem::because(Kind::Malformed, error.to_string()))?
+        .into_inner();
     if caller.role != Role::Admin && caller.email != email.to_ascii_lowercase() {
         return Err(Problem::because(
             Kind::Forbidden,

@@ -28,21 +28,22 @@ impl Document {
         version: i64,
         value: &impl Serialize,
     ) -> Result<Self, Error> {
-        let etag = format!("\"{kind}{id}.{version}\"");
         Ok(Self {
-            etag: etag.into(),
+            etag: Self::row_tag(kind, id, version).into(),
             body: json(value)?,
         })
     }
 
+    fn row_tag(kind: char, id: i64, version: i64) -> String {
+        format!("\"{kind}{id}.{version}\"")
+    }
+
     /// The version that an entity tag of this kind and id names; `None` for any other tag.
     pub fn version_in(tag: &str, kind: char, id: i64) -> Option<i64> {
-        let inside = tag
-            .strip_prefix('"')?
-            .strip_suffix('"')?
-            .strip_prefix(kind)?;
-        let (tagged, version) = inside.split_once('.')?;
-        (tagged.parse() == Ok(id)).then(|| version.parse().ok())?
+        let inside = tag.strip_prefix('"')?.strip_suffix('"')?;
+        let version = inside.rsplit_once('.')?.1.parse().ok()?;
+        // Strong comparison is to the letter: another spelling of the numbers is another tag.
+        (tag == Self::row_tag(kind, id, version)).then_some(version)
     }
 
     /// The document of a list: its tag tells the content.
