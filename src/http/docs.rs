@@ -273,7 +273,7 @@ fn problem(status: &str, why: &str) -> Value {
         "description": why,
         "headers": headers,
         "content": { "application/problem+json": {
-            "schema": { "$ref": "#/components/schemas/Body" },
+            "schema": { "$ref": "#/components/schemas/Problem" },
             "example": {
                 "type": format!("urn:alacena:problem:{}", example_name(status)),
                 "title": why, "status": status.parse::<u16>().unwrap_or_default(), "detail": why

@@ -114,7 +114,7 @@ impl Kind {
 
 /// An error as RFC 9457 describes it.
 #[derive(Debug, Serialize, ToSchema)]
-#[schema(title = "Problem")]
+#[schema(as = Problem)]
 pub(super) struct Body {
     /// Names the kind of problem.
     #[schema(example = "urn:alacena:problem:absent")]
