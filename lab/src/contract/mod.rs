@@ -14,12 +14,22 @@ pub mod schedule;
 pub mod source;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use alacena::cache::CacheBackend;
 
 /// The backend, shared between all who use it.
 pub fn shared(backend: impl CacheBackend) -> Arc<dyn CacheBackend> {
     Arc::new(backend)
+}
+
+/// Runs a law, which fails where it waits for what never comes.
+///
+/// # Panics
+/// After half a minute.
+pub async fn in_time(law: impl Future<Output = ()>) {
+    let outcome = tokio::time::timeout(Duration::from_secs(30), law).await;
+    assert!(outcome.is_ok(), "somebody waits for what never comes");
 }
 
 /// Makes a module of tests that put a backend to the contract. The expression makes a fresh,
@@ -99,7 +109,7 @@ macro_rules! backend_contract {
             #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $law() {
                 let backend = $crate::contract::shared($make.await);
-                $crate::contract::$module::$law(backend).await;
+                $crate::contract::in_time($crate::contract::$module::$law(backend)).await;
             }
         )*
     };

@@ -1,0 +1,203 @@
+use serde_json::{Value, json};
+
+use crate::support::TestApp;
+
+matrix!(the_figures_have_their_shape);
+async fn the_figures_have_their_shape(app: TestApp) {
+    let admin = app.admin().await;
+    let fresh = app.get("/cache/stats").by(&admin).await.expect(200);
+    assert_eq!(fresh.header("cache-control"), "no-store");
+    let fresh = fresh.json();
+    assert_eq!(fresh["backend"], app.backend());
+    let expected = if app.caches() {
+        "available"
+    } else {
+        "unavailable"
+    };
+    assert_eq!(fresh["status"], expected);
+    for name in ["keyspace_hits", "keyspace_misses", "connected_clients"] {
+        assert_eq!(fresh[name], 0, "{fresh}");
+    }
+    assert_eq!(fresh["hit_rate"].as_f64(), Some(0.0));
+    app.get("/users/1").by(&admin).await.expect(200);
+    let stats = app.stats(&admin).await;
+    assert_eq!(
+        stats["used_memory"].as_u64().is_some_and(|bytes| bytes > 0),
+        app.caches(),
+        "{stats}"
+    );
+}
+
+matrix!(each_read_counts_once_and_the_check_of_the_caller_not_at_all);
+async fn each_read_counts_once_and_the_check_of_the_caller_not_at_all(app: TestApp) {
+    let admin = app.admin().await;
+    let user = app.new_user(&admin).await;
+    let (product, _) = app.new_product(&admin).await;
+    app.delete("/cache/clear").by(&admin).await.expect(200);
+    let figures = async || {
+        let stats = app.stats(&admin).await;
+        let figure = |name: &str| stats[name].as_u64().expect("a figure");
+        (figure("keyspace_hits"), figure("keyspace_misses"))
+    };
+    assert_eq!(figures().await, (0, 0), "writes and logins are no reads");
+    let by_email = format!("/users/by-email/{}", user.email);
+    let paths = [
+        product.as_str(),
+        "/products",
+        "/products/999",
+        "/users",
+        "/users?after=1",
+        &by_email,
+    ];
+    let mut reads = (0, 0);
+    for path in paths {
+        for first in [true, false] {
+            app.get(path).by(&user.token).await;
+            if first || !app.caches() {
+                reads.1 += 1;
+            } else {
+                reads.0 += 1;
+            }
+            // 404 counts, and so do HEAD and 304; whoever asks costs nothing.
+            assert_eq!(figures().await, reads, "{path}");
+        }
+        let again = app.head(path).by(&user.token);
+        again.header("if-none-match", "*").await;
+        if app.caches() {
+            reads.0 += 1;
+        } else {
+            reads.1 += 1;
+        }
+        assert_eq!(figures().await, reads, "{path}");
+    }
+    app.get(&product).by(&admin).no_cache().await.expect(200);
+    reads.1 += 1;
+    assert_eq!(figures().await, reads, "no-cache goes to the database");
+    app.get("/users/x").by(&admin).await.expect(400);
+    app.get(&product).await.expect(401);
+    assert_eq!(figures().await, reads, "what is refused is no read");
+
+    let stats = app.stats(&admin).await;
+    let rate = reads.0 as f64 / (reads.0 + reads.1) as f64 * 100.0;
+    let told = stats["hit_rate"].as_f64().expect("a rate");
+    assert!((told - rate).abs() < 0.01, "{told} is not {rate}");
+}
+
+/// Caches two users, by id and by address, two lists and a product.
+async fn fill(app: &TestApp, admin: &str) {
+    for path in [
+        "/users/1",
+        "/users/999",
+        "/users/by-email/admin@example.com",
+        "/users",
+        "/users?limit=5",
+        "/products/1",
+    ] {
+        app.get(path).by(admin).await;
+    }
+}
+
+async fn exists(app: &TestApp, admin: &str, key: &str) -> bool {
+    let call = app.get("/cache/exists").query(&[("key", key)]);
+    let answer = call.by(admin).await.expect(200);
+    assert_eq!(answer.header("cache-control"), "no-store");
+    let body = answer.json();
+    assert_eq!(body["key"], key);
+    body["exists"].as_bool().expect("yes or no")
+}
+
+async fn clear(app: &TestApp, admin: &str, pattern: &str) -> Value {
+    let call = app.delete("/cache/clear").query(&[("pattern", pattern)]);
+    let answer = call.by(admin).await.expect(200);
+    assert_eq!(answer.header("cache-control"), "no-store");
+    let body = answer.json();
+    assert_eq!(body["pattern"], pattern);
+    assert!(body["message"].is_string(), "{body}");
+    body["cleared"].clone()
+}
+
+const KEYS: [&str; 6] = [
+    "user:1",
+    "user:999",
+    "user:email:admin@example.com",
+    "users:list:0:100",
+    "users:list:0:5",
+    "product:1",
+];
+
+matrix!(a_key_exists_while_it_answers_reads);
+async fn a_key_exists_while_it_answers_reads(app: TestApp) {
+    let admin = app.admin().await;
+    app.new_product(&admin).await;
+    app.delete("/cache/clear").by(&admin).await.expect(200);
+    for key in &KEYS[1..] {
+        assert!(!exists(&app, &admin, key).await, "{key}");
+    }
+    fill(&app, &admin).await;
+    for key in KEYS {
+        assert_eq!(exists(&app, &admin, key).await, app.caches(), "{key}");
+    }
+    for key in ["nothing", "", "user:", "user:2", "ü\n*"] {
+        assert!(!exists(&app, &admin, key).await, "{key}");
+    }
+    let missing = app.get("/cache/exists").by(&admin).await;
+    missing.problem(400, "malformed");
+}
+
+matrix!(clearing_removes_what_matches_and_nothing_else);
+async fn clearing_removes_what_matches_and_nothing_else(app: TestApp) {
+    let admin = app.admin().await;
+    app.new_product(&admin).await;
+    let patterns: [(&str, &[&str]); 8] = [
+        (
+            "user:*",
+            &["user:1", "user:999", "user:email:admin@example.com"],
+        ),
+        ("user:[0-9]*", &["user:1", "user:999"]),
+        (
+            "user:email:*@example.com",
+            &["user:email:admin@example.com"],
+        ),
+        ("users:list:*", &["users:list:0:100", "users:list:0:5"]),
+        ("users:list:0:?", &["users:list:0:5"]),
+        ("product:1", &["product:1"]),
+        ("nothing:*", &[]),
+        ("*", &KEYS),
+    ];
+    for (pattern, matched) in patterns {
+        fill(&app, &admin).await;
+        let cleared = clear(&app, &admin, pattern).await;
+        let expected = if app.caches() { matched.len() } else { 0 };
+        assert_eq!(cleared, expected, "{pattern}");
+        // Who is calling is looked up again at once: the admin's own key is back.
+        for key in &KEYS[1..] {
+            let left = app.caches() && !matched.contains(key);
+            assert_eq!(exists(&app, &admin, key).await, left, "{pattern}: {key}");
+        }
+    }
+    fill(&app, &admin).await;
+    let all = app.delete("/cache/clear").by(&admin).await.expect(200);
+    assert_eq!(all.json()["pattern"], "*");
+    let read = app.get("/products/1").by(&admin).await.expect(200);
+    assert!(!read.is_hit(), "{read:?}");
+}
+
+matrix!(a_pattern_that_is_none_is_refused);
+async fn a_pattern_that_is_none_is_refused(app: TestApp) {
+    let admin = app.admin().await;
+    for pattern in ["", "[a", "user:\\", &"x".repeat(513)] {
+        let call = app.delete("/cache/clear").query(&[("pattern", pattern)]);
+        call.by(&admin).await.invalid(&["pattern"]);
+    }
+}
+
+matrix!(a_clear_shows_what_somebody_changed_behind_the_service);
+async fn a_clear_shows_what_somebody_changed_behind_the_service(app: TestApp) {
+    let admin = app.admin().await;
+    let (path, _) = app.new_product(&admin).await;
+    app.get(&path).by(&admin).await.expect(200);
+    app.truth().execute("UPDATE products SET name = 'Changed'");
+    clear(&app, &admin, "product:*").await;
+    let read = app.get(&path).by(&admin).await.expect(200);
+    assert_eq!(read.json()["name"], json!("Changed"));
+}

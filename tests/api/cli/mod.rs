@@ -1,0 +1,6 @@
+//! The command, as it is run.
+
+mod commands;
+mod configuration;
+mod process;
+mod serving;

@@ -1,0 +1,195 @@
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use alacena::cache::{
+    BackendStats, CacheBackend, Change, Count, Entry, Filled, Key, Lookup, MemoryBackend, Mode,
+    Pattern, Ticket, Tier, Timestamp, Voided,
+};
+use async_trait::async_trait;
+use tokio::sync::oneshot;
+
+/// What a fill does with its ticket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fills {
+    /// As the trait demands.
+    ByTicket,
+    /// As every cache library does it: a bare `set` of what was loaded.
+    Regardless,
+}
+
+/// The memory backend, with a curtain between a load and its fill, or between a commit and its
+/// void.
+pub(super) struct Staged {
+    inner: MemoryBackend,
+    fills: Fills,
+    /// How long every fill comes after its load, if no schedule says otherwise.
+    delay: Duration,
+    /// What was stored regardless of its ticket.
+    set: Mutex<HashMap<String, Entry>>,
+    curtains: Mutex<Vec<Curtain>>,
+}
+
+/// Where somebody waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Before {
+    Fill,
+    Void,
+}
+
+struct Curtain {
+    before: Before,
+    key: String,
+    reached: oneshot::Sender<()>,
+    opened: oneshot::Receiver<()>,
+}
+
+/// The other side of a curtain.
+pub(super) struct Cue {
+    reached: oneshot::Receiver<()>,
+    open: oneshot::Sender<()>,
+}
+
+impl Cue {
+    /// Waits until somebody stands before the curtain.
+    pub(super) async fn reached(self) -> oneshot::Sender<()> {
+        let limit = Duration::from_secs(10);
+        let reached = tokio::time::timeout(limit, self.reached).await;
+        reached
+            .expect("somebody comes to the curtain in time")
+            .expect("the curtain hangs");
+        self.open
+    }
+}
+
+impl Staged {
+    pub(super) fn new(fills: Fills, delay: Duration) -> Arc<Self> {
+        Arc::new(Self {
+            inner: MemoryBackend::new(64 << 20),
+            fills,
+            delay,
+            set: Mutex::default(),
+            curtains: Mutex::default(),
+        })
+    }
+
+    /// Hangs a curtain for the next fill or void of a key.
+    pub(super) fn hang(&self, before: Before, key: &str) -> Cue {
+        let (reached, when_reached) = oneshot::channel();
+        let (open, opened) = oneshot::channel();
+        self.curtains.lock().expect("no panics").push(Curtain {
+            before,
+            key: key.to_owned(),
+            reached,
+            opened,
+        });
+        Cue {
+            reached: when_reached,
+            open,
+        }
+    }
+
+    async fn pass(&self, before: Before, key: &str) {
+        let curtain = {
+            let mut curtains = self.curtains.lock().expect("no panics");
+            let mine = |curtain: &Curtain| curtain.before == before && curtain.key == key;
+            curtains.iter().position(mine).map(|at| curtains.remove(at))
+        };
+        let Some(Curtain {
+            reached, opened, ..
+        }) = curtain
+        else {
+            if before == Before::Fill && !self.delay.is_zero() {
+                tokio::time::sleep(self.delay).await;
+            }
+            return;
+        };
+        let _ = reached.send(());
+        let _ = opened.await;
+    }
+
+    fn set(&self, key: &Key, now: Timestamp) -> Option<Entry> {
+        let set = self.set.lock().expect("no panics");
+        set.get(key.name())
+            .filter(|entry| entry.is_fresh(now))
+            .cloned()
+    }
+}
+
+#[async_trait]
+impl CacheBackend for Staged {
+    fn name(&self) -> &'static str {
+        "staged"
+    }
+
+    fn peek(&self, key: &Key, now: Timestamp) -> Option<Entry> {
+        self.set(key, now).or_else(|| self.inner.peek(key, now))
+    }
+
+    async fn lookup(&self, key: &Key, mode: Mode, now: Timestamp) -> Lookup {
+        match self.set(key, now) {
+            Some(entry) if mode == Mode::Read => Lookup::Hit(entry, Tier::Near),
+            _ => self.inner.lookup(key, mode, now).await,
+        }
+    }
+
+    async fn ticket(&self, key: &Key) -> Option<Ticket> {
+        self.inner.ticket(key).await
+    }
+
+    async fn fill(&self, ticket: Ticket, entry: Entry) -> Filled {
+        let key = ticket.key().clone();
+        self.pass(Before::Fill, key.name()).await;
+        if self.fills == Fills::ByTicket {
+            return self.inner.fill(ticket, entry).await;
+        }
+        let mut set = self.set.lock().expect("no panics");
+        set.insert(key.name().to_owned(), entry);
+        Filled::Stored
+    }
+
+    async fn void(&self, change: &Change, through: Option<(Ticket, Entry)>) -> Voided {
+        for key in change.keys() {
+            self.pass(Before::Void, key.name()).await;
+        }
+        {
+            let mut set = self.set.lock().expect("no panics");
+            for key in change.keys() {
+                set.remove(key.name());
+            }
+            for group in change.groups() {
+                set.retain(|name, _| !name.starts_with(group.name()));
+            }
+        }
+        self.inner.void(change, through).await
+    }
+
+    fn distrust(&self) {
+        self.set.lock().expect("no panics").clear();
+        self.inner.distrust();
+    }
+
+    async fn clear(&self, pattern: &Pattern) -> u64 {
+        {
+            let mut set = self.set.lock().expect("no panics");
+            set.retain(|name, _| !pattern.matches(name));
+        }
+        self.inner.clear(pattern).await
+    }
+
+    async fn exists(&self, key: &Key, now: Timestamp) -> bool {
+        self.peek(key, now).is_some()
+    }
+
+    async fn increment(&self, counter: &str, by: i64, window: Duration, now: Timestamp) -> Count {
+        self.inner.increment(counter, by, window, now).await
+    }
+
+    fn is_available(&self) -> bool {
+        self.inner.is_available()
+    }
+
+    async fn stats(&self) -> BackendStats {
+        self.inner.stats().await
+    }
+}

@@ -1,0 +1,26 @@
+//! The service from outside: over HTTP on a port of its own, and as a command.
+//!
+//! Whatever does not depend on one database or backend is asked of each combination of SQLite and
+//! PostgreSQL with `memory` and `off` (the `matrix!` macro).
+
+#[macro_use]
+mod support;
+
+mod by_email;
+mod cache_admin;
+mod caching;
+mod cli;
+mod conditional;
+mod consistency;
+mod documentation;
+mod hangup;
+mod health;
+mod lists;
+mod login;
+mod outage;
+mod products;
+mod protocol;
+mod throttle;
+mod tokens;
+mod users;
+mod users_rights;
