@@ -30,14 +30,14 @@ pub struct Validation(Vec<FieldError>);
 impl Validation {
     /// The value, or `None` after noting why `field` has none.
     pub fn check<T>(&mut self, field: &str, result: Result<T, Invalid>) -> Option<T> {
-        result
-            .map_err(|Invalid(message)| {
-                self.0.push(FieldError {
-                    field: field.to_owned(),
-                    message,
-                })
-            })
-            .ok()
+        match result {
+            Ok(value) => Some(value),
+            Err(Invalid(message)) => {
+                let field = field.to_owned();
+                self.0.push(FieldError { field, message });
+                None
+            }
+        }
     }
 
     /// As [`check`](Self::check), for a field that may be left out.

@@ -158,11 +158,11 @@ impl<T: DeserializeOwned + 'static> FromRequest for Form<T> {
 /// The `{id}` of the path.
 pub(super) fn id(request: &HttpRequest) -> Result<i64, Problem> {
     let text = request.match_info().get("id").unwrap_or_default();
-    text.parse().map_err(|_| {
-        Problem::because(
-            Kind::Malformed,
-            format!("`{text}` in the path is no id; ids are whole numbers"),
-        )
+    // One spelling for one id: `+7` and `07` are others.
+    let id = text.parse::<i64>().ok().filter(|id| id.to_string() == text);
+    id.ok_or_else(|| {
+        let detail = format!("`{text}` in the path is no id; ids are whole numbers");
+        Problem::because(Kind::Malformed, detail)
     })
 }
 

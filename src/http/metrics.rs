@@ -53,7 +53,10 @@ impl RouteStats {
 
 /// What the service counts over HTTP, for all workers together. Clones share everything.
 #[derive(Clone, Debug, Default)]
-pub struct Metrics(Arc<Mutex<Vec<(&'static str, Arc<RouteStats>)>>>);
+pub struct Metrics(Arc<Mutex<Vec<WorkerRoute>>>);
+
+/// A route's pattern, and what one worker has seen of it.
+type WorkerRoute = (&'static str, Arc<RouteStats>);
 
 impl Metrics {
     /// Counters for a route, the calling worker's own.

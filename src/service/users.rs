@@ -118,7 +118,7 @@ impl Users {
         mode: Mode,
     ) -> Result<Read<CachedUser>, Error> {
         let db = self.db.clone();
-        let load = move || async move { CachedUser::of(db.user(id).await?) };
+        let load = move || async move { CachedUser::of(db.user(id).await?.as_ref()) };
         cache.read(&key(id), self.policies.user, mode, load).await
     }
 
@@ -163,7 +163,7 @@ impl Users {
             }
         }
         // The address changed hands while we looked. The database knows whose it is.
-        let value = CachedUser::of(self.db.user_by_email(email).await?)?;
+        let value = CachedUser::of(self.db.user_by_email(email).await?.as_ref())?;
         let source = Source::Loaded {
             reason: Forward::Stale,
             stored: false,
@@ -426,8 +426,8 @@ impl CachedUser {
         })
     }
 
-    fn of(user: Option<User>) -> Result<Option<Self>, Error> {
-        user.as_ref().map(Self::new).transpose()
+    fn of(user: Option<&User>) -> Result<Option<Self>, Error> {
+        user.map(Self::new).transpose()
     }
 }
 
