@@ -14,67 +14,9 @@ use super::flight::{Flight, Flights};
 use super::key::Key;
 use super::pattern::Pattern;
 use super::policy::Policy;
+use super::source::{Forward, Hit, Read, Source, SourceError};
 use super::stats::{CacheStats, Counts, increment};
 use super::tasks::Tasks;
-
-/// What the cache must know of the errors of the source of truth.
-pub trait SourceError: Clone + Send + Sync + 'static {
-    /// Whether the source could not be asked, so that a copy past its time may answer.
-    fn is_outage(&self) -> bool;
-
-    /// Whether the write that ended in this error may have been committed all the same.
-    fn may_have_committed(&self) -> bool;
-
-    /// The error of work that ended without an answer, as when it panicked.
-    fn interrupted() -> Self;
-}
-
-/// Where a read's answer came from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Source {
-    /// The cache. The TTL is in seconds, negative for an answer kept past its time because the
-    /// source is away.
-    Hit {
-        /// The tier that had it.
-        tier: Tier,
-        /// What is left of its time.
-        ttl: i64,
-    },
-    /// The source of truth.
-    Loaded {
-        /// Why the cache did not answer.
-        reason: Forward,
-        /// Whether the cache keeps it now.
-        stored: bool,
-        /// Whether another reader's load was shared.
-        collapsed: bool,
-    },
-}
-
-/// Why a read went on to the source of truth.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Forward {
-    /// The cache had nothing.
-    Miss,
-    /// What the cache had was past its time.
-    Stale,
-    /// The request asked for it.
-    Request,
-    /// The cache takes no part.
-    Bypass,
-}
-
-/// A read's answer.
-#[derive(Clone, Debug)]
-pub struct Read<T> {
-    /// The value; `None` if there is none.
-    pub value: Option<T>,
-    /// Where it came from.
-    pub source: Source,
-}
-
-/// A value that was at hand.
-pub type Hit<T> = Read<T>;
 
 /// The cache as services use it: typed, coalescing, and safe by construction.
 ///
@@ -191,7 +133,7 @@ impl Cache {
         } else {
             reason
         };
-        match self.load(key, policy, mode, ticket, load).await {
+        match self.load(key, policy, ticket, load).await {
             Ok((loaded, collapsed)) => {
                 let Loaded { value, stored } = loaded;
                 let source = Source::Loaded {
@@ -228,7 +170,6 @@ impl Cache {
         &self,
         key: &Key,
         policy: Policy,
-        mode: Mode,
         ticket: Option<Ticket>,
         load: impl FnOnce() -> F + Send + 'static,
     ) -> Result<(Loaded<T>, bool), E>
@@ -248,17 +189,7 @@ impl Cache {
                 )
             });
         };
-        // A refresh must not join a load that began before it.
-        if mode == Mode::Refresh {
-            let cache = self.clone();
-            let alone = self
-                .tasks
-                .spawn(async move { cache.load_and_fill(ticket, policy, load()).await });
-            return alone
-                .await
-                .unwrap_or_else(|_| Err(E::interrupted()))
-                .map(|loaded| (loaded, false));
-        }
+        // A refresh has an epoch of its own, and so joins no load that began before it.
         let (seat, flight) = self.flights.board(key, ticket.epoch());
         let collapsed = flight.is_none();
         let spare = match flight {
