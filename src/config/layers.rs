@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use toml::{Table, Value};
 
+use super::error::ConfigError;
 use super::model::{Config, Profile};
 use super::validate::validate;
 
@@ -27,54 +28,6 @@ pub struct Location {
     pub profile: Profile,
     /// The file that was asked for by name.
     pub file: Option<PathBuf>,
-}
-
-/// Why there is no configuration.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    /// A file could not be read.
-    #[error("{named_by}: {}: {error}", path.display())]
-    Unreadable {
-        /// What asked for it.
-        named_by: String,
-        /// The file.
-        path: PathBuf,
-        /// What happened.
-        error: std::io::Error,
-    },
-    /// A file is no TOML.
-    #[error("{source_name}: {message}")]
-    Malformed {
-        /// The file.
-        source_name: String,
-        /// What is wrong, and where.
-        message: String,
-    },
-    /// A setting is unknown or has a value that is not accepted.
-    #[error("{source_name}: {key}: {message}")]
-    Rejected {
-        /// The file or environment variable.
-        source_name: String,
-        /// The setting.
-        key: String,
-        /// What is wrong and what is accepted.
-        message: String,
-    },
-    /// There is no such profile.
-    #[error(
-        "no profile `{0}`: it is not one of development, production, test, and there is no config/{0}.toml"
-    )]
-    UnknownProfile(String),
-    /// The settings are well-formed but must not be used together, or in this profile.
-    #[error("{key} (profile {profile}): {message}")]
-    Unacceptable {
-        /// The setting.
-        key: &'static str,
-        /// The profile.
-        profile: String,
-        /// What is wrong and what is accepted.
-        message: String,
-    },
 }
 
 /// Loads the configuration for `location`, with settings from `environment` on top.

@@ -1,10 +1,12 @@
 //! The configuration: plain data, loaded in layers and refused where it is wrong.
 
+mod error;
 mod layers;
 mod model;
 mod validate;
 
-pub use layers::{ConfigError, Location, load};
+pub use error::ConfigError;
+pub use layers::{Location, load};
 pub(crate) use model::mask_url;
 pub use model::{
     AccessLog, AuthConfig, BackendKind, CacheConfig, Config, DatabaseConfig, MemoryConfig,

@@ -2,7 +2,7 @@ use std::net::{IpAddr, ToSocketAddrs};
 
 use secrecy::ExposeSecret;
 
-use super::layers::ConfigError;
+use super::error::ConfigError;
 use super::model::{Config, Profile};
 
 const MIN_SECRET: usize = 32;

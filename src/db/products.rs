@@ -24,14 +24,14 @@ struct ProductRow {
 
 #[derive(Insertable)]
 #[diesel(table_name = products)]
-struct NewProductRow {
-    name: String,
-    description: Option<String>,
-    price_cents: i64,
-    stock: i64,
-    is_active: bool,
-    created_at: NaiveDateTime,
-    updated_at: NaiveDateTime,
+pub(super) struct NewProductRow {
+    pub(super) name: String,
+    pub(super) description: Option<String>,
+    pub(super) price_cents: i64,
+    pub(super) stock: i64,
+    pub(super) is_active: bool,
+    pub(super) created_at: NaiveDateTime,
+    pub(super) updated_at: NaiveDateTime,
 }
 
 #[derive(AsChangeset)]

@@ -1,3 +1,5 @@
+use std::ops::Range;
+
 use chrono::{DateTime, NaiveDateTime};
 use diesel::prelude::*;
 
@@ -5,7 +7,9 @@ use super::connection::DbConnection;
 use super::database::Database;
 use super::error::DbError;
 use super::modified::Modified;
+use super::products::NewProductRow;
 use super::schema::{products, users};
+use super::users::NewUserRow;
 use crate::domain::Role;
 
 /// Plausible rows, the same for the same seed.
@@ -106,6 +110,39 @@ fn pick<'a>(from: &[&'a str], random: u64) -> &'a str {
     from[(random % from.len() as u64) as usize]
 }
 
+impl Seed {
+    fn user(self, n: u64, password_hash: &str) -> NewUserRow {
+        let random = mix(self.0, n);
+        let (first, last) = (pick(&FIRST_NAMES, random), pick(&LAST_NAMES, random >> 16));
+        NewUserRow {
+            email: format!("user.s{}.{n}@example.com", self.0),
+            full_name: format!("{first} {last}"),
+            role: Role::User.as_str(),
+            is_active: random >> 32 & 31 != 0,
+            password_hash: password_hash.to_owned(),
+            created_at: born(n),
+            updated_at: born(n),
+        }
+    }
+
+    fn product(self, n: u64) -> NewProductRow {
+        let random = mix(self.0, n);
+        let (adjective, thing) = (pick(&ADJECTIVES, random), pick(&THINGS, random >> 16));
+        NewProductRow {
+            name: format!("{adjective} {thing} s{}-{n}", self.0),
+            description: Some(format!(
+                "A {} {thing}, well made.",
+                adjective.to_lowercase()
+            )),
+            price_cents: (random >> 24 & 0xFFFF) as i64 + 99,
+            stock: (random >> 48 & 0x1FF) as i64,
+            is_active: random >> 40 & 31 != 0,
+            created_at: born(n),
+            updated_at: born(n),
+        }
+    }
+}
+
 impl Database {
     /// Adds what is missing of the first `count` users of the seed, all with this password hash.
     /// `progress` is told how many rows are there.
@@ -128,44 +165,19 @@ impl Database {
             })
             .await?;
         // user.s1.N@example.com
-        let mut next = after(
-            last.as_deref()
-                .and_then(|email| email.split(['.', '@']).nth(2)),
-        );
-        while next < count {
-            progress(next);
-            let end = (next + BATCH).min(count);
-            let hash = password_hash.clone();
-            self.write(move |connection| {
-                let rows: Vec<_> = (next..end)
-                    .map(|n| {
-                        let random = mix(seed.0, n);
-                        let time = born(n);
-                        let first = pick(&FIRST_NAMES, random);
-                        let last = pick(&LAST_NAMES, random >> 16);
-                        (
-                            users::email.eq(format!("user.s{}.{n}@example.com", seed.0)),
-                            users::full_name.eq(format!("{first} {last}")),
-                            users::role.eq(Role::User.as_str()),
-                            users::is_active.eq(random >> 32 & 31 != 0),
-                            users::password_hash.eq(hash.as_str()),
-                            users::created_at.eq(time),
-                            users::updated_at.eq(time),
-                        )
-                    })
-                    .collect();
-                let insert = diesel::insert_into(users::table).values(&rows);
-                match connection {
-                    DbConnection::Postgresql(postgres) => insert.execute(postgres)?,
-                    DbConnection::Sqlite(sqlite) => insert.execute(sqlite)?,
-                };
-                Ok(Modified::Done(()))
-            })
-            .await?;
-            next = end;
-        }
-        progress(count);
-        Ok(())
+        let last = last
+            .as_deref()
+            .and_then(|email| email.split(['.', '@']).nth(2));
+        // Diesel builds no statement of many rows for both databases at once.
+        let insert = move |connection: &mut DbConnection, batch: Range<u64>| {
+            let rows: Vec<_> = batch.map(|n| seed.user(n, &password_hash)).collect();
+            let insert = diesel::insert_into(users::table).values(&rows);
+            match connection {
+                DbConnection::Postgresql(postgres) => insert.execute(postgres),
+                DbConnection::Sqlite(sqlite) => insert.execute(sqlite),
+            }
+        };
+        self.in_batches(after(last)..count, insert, progress).await
     }
 
     /// Adds what is missing of the first `count` products of the seed. `progress` is told how many
@@ -188,40 +200,34 @@ impl Database {
             })
             .await?;
         // Blue kettle s1-N
-        let mut next = after(last.as_deref().and_then(|name| name.rsplit('-').next()));
-        while next < count {
+        let last = last.as_deref().and_then(|name| name.rsplit('-').next());
+        let insert = move |connection: &mut DbConnection, batch: Range<u64>| {
+            let rows: Vec<_> = batch.map(|n| seed.product(n)).collect();
+            let insert = diesel::insert_into(products::table).values(&rows);
+            match connection {
+                DbConnection::Postgresql(postgres) => insert.execute(postgres),
+                DbConnection::Sqlite(sqlite) => insert.execute(sqlite),
+            }
+        };
+        self.in_batches(after(last)..count, insert, progress).await
+    }
+
+    async fn in_batches(
+        &self,
+        rows: Range<u64>,
+        insert: impl Fn(&mut DbConnection, Range<u64>) -> QueryResult<usize> + Clone + Send + 'static,
+        progress: impl Fn(u64) + Send,
+    ) -> Result<(), DbError> {
+        let mut next = rows.start;
+        while next < rows.end {
             progress(next);
-            let end = (next + BATCH).min(count);
-            self.write(move |connection| {
-                let rows: Vec<_> = (next..end)
-                    .map(|n| {
-                        let random = mix(seed.0, n);
-                        let time = born(n);
-                        let adjective = pick(&ADJECTIVES, random);
-                        let thing = pick(&THINGS, random >> 16);
-                        let about = format!("A {} {thing}, well made.", adjective.to_lowercase());
-                        (
-                            products::name.eq(format!("{adjective} {thing} s{}-{n}", seed.0)),
-                            products::description.eq(Some(about)),
-                            products::price_cents.eq((random >> 24 & 0xFFFF) as i64 + 99),
-                            products::stock.eq((random >> 48 & 0x1FF) as i64),
-                            products::is_active.eq(random >> 40 & 31 != 0),
-                            products::created_at.eq(time),
-                            products::updated_at.eq(time),
-                        )
-                    })
-                    .collect();
-                let insert = diesel::insert_into(products::table).values(&rows);
-                match connection {
-                    DbConnection::Postgresql(postgres) => insert.execute(postgres)?,
-                    DbConnection::Sqlite(sqlite) => insert.execute(sqlite)?,
-                };
-                Ok(Modified::Done(()))
-            })
-            .await?;
-            next = end;
+            let batch = next..rows.end.min(next + BATCH);
+            next = batch.end;
+            let insert = insert.clone();
+            let write = self.write(move |connection| insert(connection, batch).map(Modified::Done));
+            write.await?;
         }
-        progress(count);
+        progress(rows.end);
         Ok(())
     }
 }

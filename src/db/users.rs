@@ -24,14 +24,14 @@ struct UserRow {
 
 #[derive(Insertable)]
 #[diesel(table_name = users)]
-struct NewUserRow {
-    email: String,
-    full_name: String,
-    role: &'static str,
-    is_active: bool,
-    password_hash: String,
-    created_at: NaiveDateTime,
-    updated_at: NaiveDateTime,
+pub(super) struct NewUserRow {
+    pub(super) email: String,
+    pub(super) full_name: String,
+    pub(super) role: &'static str,
+    pub(super) is_active: bool,
+    pub(super) password_hash: String,
+    pub(super) created_at: NaiveDateTime,
+    pub(super) updated_at: NaiveDateTime,
 }
 
 #[derive(AsChangeset)]

@@ -6,6 +6,7 @@ mod cache_admin;
 mod caller;
 mod client;
 mod conditional;
+mod counts;
 mod docs;
 mod health;
 mod input;
@@ -19,9 +20,10 @@ mod users;
 use actix_web::web::{self, ServiceConfig};
 
 pub use client::TrustedProxies;
+pub use counts::Metrics;
 pub use docs::document;
 pub use input::BodyLimits;
-pub use metrics::{Measured, Metrics};
+pub use metrics::Measured;
 pub use observe::{Observed, Observer};
 
 /// The most bytes of a request's path and query together.

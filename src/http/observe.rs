@@ -16,7 +16,7 @@ use actix_web::{HttpRequest, Resource, Responder, ResponseError, Route, web};
 use bytes::Bytes;
 
 use super::client::TrustedProxies;
-use super::metrics::{Metrics, RouteStats};
+use super::counts::{Metrics, RouteStats};
 use super::problem::{Kind, Problem};
 use super::{MAX_HEADERS, MAX_TARGET};
 use crate::config::AccessLog;

@@ -1,5 +1,7 @@
 //! Where the cache meets the database: which key, which group, which time to live.
 
+mod cached_user;
+mod caller;
 mod document;
 mod error;
 mod list;
@@ -9,12 +11,14 @@ mod sessions;
 mod throttle;
 mod users;
 
+pub use cached_user::CachedUser;
+pub use caller::Caller;
 pub use document::{Document, PageDocument};
 pub use error::Error;
 pub use policies::Policies;
 pub use products::Products;
-pub use sessions::{Caller, Session, Sessions};
-pub use users::{CachedUser, UserPatch, Users};
+pub use sessions::{Session, Sessions};
+pub use users::{UserPatch, Users};
 
 pub use crate::db::Expected;
 

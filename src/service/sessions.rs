@@ -3,24 +3,15 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 
+use super::cached_user::CachedUser;
+use super::caller::Caller;
 use super::error::Error;
 use super::throttle::{Door, Throttle};
-use super::users::{CachedUser, Users};
+use super::users::Users;
 use crate::auth::{Claims, PasswordHasher, TokenError, Tokens};
 use crate::cache::{CacheStats, Mode};
 use crate::db::Database;
-use crate::domain::{Email, Role};
-
-/// Who is calling, as of this request.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Caller {
-    /// The user.
-    pub id: i64,
-    /// What they may do.
-    pub role: Role,
-    /// Their address in its canonical form.
-    pub email: bytes::Bytes,
-}
+use crate::domain::Email;
 
 /// A login's outcome.
 #[derive(Debug)]
