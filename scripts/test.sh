@@ -9,6 +9,7 @@ source "$root/scripts/lib/packages.sh"
 
 need_build_tools
 need postgresql has_postgresql_server
+need redis-server command -v redis-server
 install_missing
 
 for component in fmt clippy; do

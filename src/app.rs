@@ -229,6 +229,7 @@ impl Parts {
                 .app_data(web::Data::new(metrics.clone()))
                 .app_data(web::Data::new(measured.clone()))
                 .configure(|routes| http::metrics_route(routes, &observer))
+                .configure(|routes| http::unknown_routes(routes, &observer))
         };
         Ok(HttpServer::new(factory)
             .workers(1)

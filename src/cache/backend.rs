@@ -16,12 +16,14 @@ use super::pattern::Pattern;
 pub struct Ticket {
     key: Key,
     epoch: u128,
+    order: u64,
 }
 
 impl Ticket {
-    /// For backends: a ticket for `key`, good while the key is in `epoch`.
-    pub fn new(key: Key, epoch: u128) -> Self {
-        Self { key, epoch }
+    /// For backends: a ticket for `key`, good while the key is in `epoch`, and taken after every
+    /// ticket of the key that has a lower `order`.
+    pub fn new(key: Key, epoch: u128, order: u64) -> Self {
+        Self { key, epoch, order }
     }
 
     /// The key it is for.
@@ -34,6 +36,11 @@ impl Ticket {
     pub fn epoch(&self) -> u128 {
         self.epoch
     }
+
+    /// What was loaded under a later ticket is not overwritten under an earlier one.
+    pub fn order(&self) -> u64 {
+        self.order
+    }
 }
 
 /// What a lookup is for.
@@ -41,8 +48,7 @@ impl Ticket {
 pub enum Mode {
     /// To answer a read: a fresh entry is a hit.
     Read,
-    /// To load the value anew whatever is there: an entry is at most stale, and tickets handed out
-    /// before are void, so that no load from before this one overwrites what it brings.
+    /// To load the value anew whatever is there: an entry is at most stale.
     Refresh,
 }
 
@@ -70,7 +76,7 @@ pub enum Lookup {
 /// What became of a fill.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Filled {
-    /// The entry is stored.
+    /// The entry is handed to the store, which may still evict it at any time.
     Stored,
     /// The key was voided since the ticket was taken, or the backend could not store it.
     Refused,
@@ -106,7 +112,9 @@ pub struct BackendStats {
 /// 3. A void destroys every ticket of the key, those of readers and those of writers.
 /// 4. Where state that a ticket needs was lost, the fill is refused: the safe direction is always
 ///    "not cached".
-/// 5. No failure reaches the caller: what cannot be looked up is a miss without a ticket.
+/// 5. Loads under tickets of one epoch may end in any order: what was loaded under the latest
+///    stays.
+/// 6. No failure reaches the caller: what cannot be looked up is a miss without a ticket.
 #[async_trait]
 pub trait CacheBackend: Send + Sync + 'static {
     /// The name that configuration and statistics use.
@@ -142,8 +150,8 @@ pub trait CacheBackend: Send + Sync + 'static {
     /// Whether there is an entry under the key that answers reads.
     async fn exists(&self, key: &Key, now: Timestamp) -> bool;
 
-    /// Adds to a counter and answers its new value. A counter starts at zero and is forgotten
-    /// `window` after it was started. Counters are not entries: nothing voids or clears them.
+    /// Adds to a counter and answers its new value. A counter starts at zero, never goes below, and
+    /// is forgotten `window` after it left zero. Counters are not entries: nothing voids or clears them.
     async fn increment(&self, counter: &str, by: i64, window: Duration, now: Timestamp) -> Count;
 
     /// What the backend knows of itself.

@@ -34,14 +34,14 @@ impl Counters {
 
     pub(super) fn add(&self, name: &str, by: i64, window: Duration, now: Timestamp) -> Count {
         let mut count = Count {
-            value: by,
+            value: by.max(0),
             until: now + window,
         };
         self.0.entry_by_ref(name).and_compute_with(|old| {
             let old = old.map(moka::Entry::into_value);
             if let Some(old) = old.filter(|old| now < old.until) {
                 count = Count {
-                    value: old.value.saturating_add(by),
+                    value: old.value.saturating_add(by).max(0),
                     ..old
                 };
             }

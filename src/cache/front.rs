@@ -133,7 +133,7 @@ impl Cache {
         } else {
             reason
         };
-        match self.load(key, policy, ticket, load).await {
+        match self.load(key, policy, mode, ticket, load).await {
             Ok((loaded, collapsed)) => {
                 let Loaded { value, stored } = loaded;
                 let source = Source::Loaded {
@@ -170,6 +170,7 @@ impl Cache {
         &self,
         key: &Key,
         policy: Policy,
+        mode: Mode,
         ticket: Option<Ticket>,
         load: impl FnOnce() -> F + Send + 'static,
     ) -> Result<(Loaded<T>, bool), E>
@@ -189,7 +190,17 @@ impl Cache {
                 )
             });
         };
-        // A refresh has an epoch of its own, and so joins no load that began before it.
+        // A refresh must not join a load that began before it.
+        if mode == Mode::Refresh {
+            let cache = self.clone();
+            let alone = async move { cache.load_and_fill(ticket, policy, load()).await };
+            let loaded = self
+                .tasks
+                .spawn(alone)
+                .await
+                .unwrap_or_else(|_| Err(E::interrupted()));
+            return loaded.map(|loaded| (loaded, false));
+        }
         let (seat, flight) = self.flights.board(key, ticket.epoch());
         let collapsed = flight.is_none();
         let spare = match flight {

@@ -44,6 +44,8 @@ pub struct MemoryBackend {
     generations: Box<[AtomicU64]>,
     /// Raised by `distrust`: a slot of an earlier era is no hit.
     era: AtomicU64,
+    /// Tickets handed out so far.
+    tickets: AtomicU64,
     counters: Counters,
 }
 
@@ -51,6 +53,8 @@ pub struct MemoryBackend {
 #[derive(Clone)]
 struct Slot {
     entry: Entry,
+    /// Of the ticket it was stored under.
+    order: u64,
     group: Option<Group>,
     generation: u64,
     era: u64,
@@ -100,6 +104,7 @@ impl MemoryBackend {
             stripes: (0..STRIPES).map(|_| Mutex::new(0)).collect(),
             generations: (0..GENERATIONS).map(|_| AtomicU64::new(0)).collect(),
             era: AtomicU64::new(0),
+            tickets: AtomicU64::new(0),
             counters: Counters::new(),
         }
     }
@@ -120,10 +125,16 @@ impl MemoryBackend {
         group.map_or(0, |group| self.generation(group).load(Ordering::SeqCst))
     }
 
-    /// The key's epoch: its stripe's in the upper half, its group's generation in the lower.
-    fn epoch(&self, key: &Key) -> u128 {
+    /// A ticket for the key. Its epoch is the stripe's in the upper half, the group's generation in
+    /// the lower.
+    fn new_ticket(&self, key: &Key) -> Ticket {
         let epoch = *self.stripe(key).lock();
-        pack(epoch, self.generation_of(key.group()))
+        let epoch = pack(epoch, self.generation_of(key.group()));
+        Ticket::new(
+            key.clone(),
+            epoch,
+            self.tickets.fetch_add(1, Ordering::SeqCst),
+        )
     }
 
     /// The slot under the key, unless its group was voided or everything distrusted since.
@@ -142,23 +153,22 @@ impl MemoryBackend {
         let present = pack(*epoch, generation);
         *epoch += 1;
         match through.filter(|(ticket, _)| ticket.epoch() == present) {
-            Some((_, entry)) => self.insert(key, entry, generation),
+            Some((ticket, entry)) => self.insert(&ticket, entry, generation),
             None => self.entries.invalidate(key),
         }
     }
 
     /// Only ever called with the key's stripe locked: `distrust` relies on it.
-    fn insert(&self, key: &Key, entry: Entry, generation: u64) {
-        let era = self.era.load(Ordering::SeqCst);
-        self.entries.insert(
-            key.clone(),
-            Slot {
-                entry,
-                group: key.group(),
-                generation,
-                era,
-            },
-        );
+    fn insert(&self, ticket: &Ticket, entry: Entry, generation: u64) {
+        let key = ticket.key();
+        let slot = Slot {
+            entry,
+            order: ticket.order(),
+            group: key.group(),
+            generation,
+            era: self.era.load(Ordering::SeqCst),
+        };
+        self.entries.insert(key.clone(), slot);
     }
 }
 
@@ -183,12 +193,8 @@ impl CacheBackend for MemoryBackend {
     }
 
     async fn lookup(&self, key: &Key, mode: Mode, now: Timestamp) -> Lookup {
-        if mode == Mode::Refresh {
-            // Loads that began before this one must not overwrite what it brings.
-            *self.stripe(key).lock() += 1;
-        }
         // The ticket before the look: a void between the two must spoil it.
-        let ticket = Ticket::new(key.clone(), self.epoch(key));
+        let ticket = self.new_ticket(key);
         match self.get(key) {
             Some(slot) if mode == Mode::Read && slot.entry.is_fresh(now) => {
                 Lookup::Hit(slot.entry, Tier::Near)
@@ -201,18 +207,22 @@ impl CacheBackend for MemoryBackend {
     }
 
     async fn ticket(&self, key: &Key) -> Option<Ticket> {
-        Some(Ticket::new(key.clone(), self.epoch(key)))
+        Some(self.new_ticket(key))
     }
 
     async fn fill(&self, ticket: Ticket, entry: Entry) -> Filled {
         let key = ticket.key();
         let epoch = self.stripe(key).lock();
         let generation = self.generation_of(key.group());
-        if ticket.epoch() != pack(*epoch, generation) {
+        let is_late = || {
+            self.get(key)
+                .is_some_and(|slot| slot.order > ticket.order())
+        };
+        if ticket.epoch() != pack(*epoch, generation) || is_late() {
             return Filled::Refused;
         }
         // A group voided from here on raises the generation past the one stored.
-        self.insert(key, entry, generation);
+        self.insert(&ticket, entry, generation);
         Filled::Stored
     }
 

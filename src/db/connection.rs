@@ -8,6 +8,7 @@ use diesel::prelude::*;
 use diesel::r2d2::R2D2Connection;
 use diesel::result::{ConnectionError, DatabaseErrorKind, Error as DieselError};
 
+use super::reach::{Open, Reach};
 use crate::config::{DatabaseConfig, Synchronous};
 
 /// A connection to either database. Queries are written once, against both.
@@ -33,6 +34,7 @@ pub(super) struct ConnectionManager {
     synchronous: Synchronous,
     timeout: Duration,
     queries: Arc<AtomicU64>,
+    reach: Reach,
 }
 
 #[derive(Clone)]
@@ -45,10 +47,11 @@ enum Target {
 pub(super) struct PooledConnection {
     pub(super) inner: DbConnection,
     pub(super) lost: bool,
+    _open: Open,
 }
 
 impl ConnectionManager {
-    pub(super) fn new(config: &DatabaseConfig, queries: Arc<AtomicU64>) -> Self {
+    pub(super) fn new(config: &DatabaseConfig, queries: Arc<AtomicU64>, reach: Reach) -> Self {
         let target = match config.url.strip_prefix("sqlite://") {
             Some(path) => Target::Sqlite(path.to_owned()),
             None => Target::Postgresql(with_timeouts(&config.url, config.wait)),
@@ -59,6 +62,7 @@ impl ConnectionManager {
             synchronous,
             timeout,
             queries,
+            reach,
         }
     }
 
@@ -84,7 +88,7 @@ impl ConnectionManager {
         let counter = QueryCounter(Arc::clone(&self.queries));
         Ok(match &self.target {
             Target::Postgresql(url) => {
-                let mut connection = PgConnection::establish(url)?;
+                let mut connection = PgConnection::establish(url).map_err(without_url)?;
                 let timeout = self.timeout.as_millis();
                 connection
                     .batch_execute(&format!("SET statement_timeout = {timeout}"))
@@ -123,6 +127,21 @@ impl ConnectionManager {
                 other => return other,
             }
         }
+    }
+}
+
+/// The error without what libpq quotes of a URL that it cannot read: parts of a password, perhaps.
+fn without_url(error: ConnectionError) -> ConnectionError {
+    const HARMLESS: [&str; 2] = ["connection to server", "could not translate host name"];
+    match error {
+        ConnectionError::BadConnection(why) if !HARMLESS.iter().any(|h| why.starts_with(h)) => {
+            ConnectionError::BadConnection(
+                "database.url cannot be used; characters such as / ? @ % and blanks in a password \
+                 are written as %2F %3F %40 %25 %20"
+                    .to_owned(),
+            )
+        }
+        other => other,
     }
 }
 
@@ -169,7 +188,11 @@ impl r2d2::ManageConnection for ConnectionManager {
         let inner = self
             .establish()
             .map_err(diesel::r2d2::Error::ConnectionError)?;
-        Ok(PooledConnection { inner, lost: false })
+        Ok(PooledConnection {
+            inner,
+            lost: false,
+            _open: self.reach.open(),
+        })
     }
 
     fn is_valid(&self, connection: &mut PooledConnection) -> Result<(), Self::Error> {

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use diesel::connection::TransactionManager;
 use diesel::prelude::*;
+use parking_lot::RwLock;
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -18,6 +19,9 @@ type Transactions = <DbConnection as Connection>::TransactionManager;
 /// What a statement may take longer to end than its timeout says.
 const MARGIN: Duration = Duration::from_millis(500);
 
+/// After how many timeouts a write that hears nothing is taken to have ended somehow.
+const LAST_RESORT: u32 = 6;
+
 /// How often a wait for a connection looks whether there is any hope.
 const CHECKOUT_SLICE: Duration = Duration::from_millis(20);
 
@@ -27,7 +31,10 @@ const CHECKOUT_SLICE: Duration = Duration::from_millis(20);
 /// and for an answer is bounded. Clones share everything.
 #[derive(Clone)]
 pub struct Database {
-    pool: r2d2::Pool<ConnectionManager>,
+    /// Replaced when its connections no longer answer: whoever waits on one of them waits in vain,
+    /// and gives it back to nobody.
+    pool: Arc<RwLock<r2d2::Pool<ConnectionManager>>>,
+    pool_size: u32,
     manager: ConnectionManager,
     runtime: Handle,
     connections: Arc<Semaphore>,
@@ -48,16 +55,16 @@ impl Database {
     pub fn new(config: &DatabaseConfig) -> Self {
         let queries = Arc::new(AtomicU64::new(0));
         let reach = Reach::new();
-        let manager = ConnectionManager::new(config, Arc::clone(&queries));
-        let pool = r2d2::Pool::builder()
-            .max_size(config.pool_size)
-            .min_idle(Some(0))
-            .test_on_check_out(false)
-            .connection_timeout(config.wait)
-            .error_handler(Box::new(reach.clone()))
-            .build_unchecked(manager.clone());
+        let manager = ConnectionManager::new(config, Arc::clone(&queries), reach.clone());
+        let pool = Arc::new(RwLock::new(new_pool(
+            &manager,
+            config.pool_size,
+            config.wait,
+            &reach,
+        )));
         Self {
             pool,
+            pool_size: config.pool_size,
             runtime: Handle::current(),
             connections: Arc::new(Semaphore::new(config.pool_size as usize)),
             writer: manager.is_sqlite().then(|| Arc::new(Semaphore::new(1))),
@@ -94,10 +101,9 @@ impl Database {
         query: impl Fn(&mut DbConnection) -> QueryResult<T> + Send + 'static,
     ) -> Result<T, DbError> {
         self.reach.may_try()?;
-        let permit = self.permit(&self.connections).await?;
+        let _permit = self.permit(&self.connections).await?;
         let database = self.clone();
         let answer = self.runtime.spawn_blocking(move || {
-            let _permit = permit;
             database.with_live_connection(|connection| query(&mut connection.inner))
         });
         // The server ends a statement of its own accord after `timeout`. Who hears nothing for
@@ -108,7 +114,7 @@ impl Database {
             }
             Err(_) => {
                 let why = format!("no answer within {:?}", self.timeout);
-                self.reach.failed(&why, self.timeout);
+                self.give_up(&why);
                 Err(DbError::unavailable(why))
             }
         }
@@ -119,8 +125,8 @@ impl Database {
     /// The first statement must be a write: SQLite then waits for the lock where a reader that
     /// became a writer would fail at once.
     ///
-    /// This waits until the outcome is known, however long that takes, because the void that
-    /// follows must not come before the commit. Callers bound their own patience.
+    /// This waits far longer than any caller does, because the void that follows must not come
+    /// before the commit. Callers bound their own patience.
     pub(super) async fn write<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut DbConnection) -> QueryResult<Modified<T>> + Send + 'static,
@@ -130,15 +136,32 @@ impl Database {
             Some(writer) => Some(self.permit(writer).await?),
             None => None,
         };
-        let permit = self.permit(&self.connections).await?;
+        let _permit = self.permit(&self.connections).await?;
         let database = self.clone();
-        let answer = self.runtime.spawn_blocking(move || {
-            let _permit = permit;
-            database.transaction(work)
-        });
-        answer
-            .await
-            .unwrap_or_else(|panic| Err(DbError::OutcomeUnknown(panic.to_string().into())))
+        let answer = self
+            .runtime
+            .spawn_blocking(move || database.transaction(work));
+        match tokio::time::timeout(self.timeout * LAST_RESORT, answer).await {
+            Ok(answer) => answer
+                .unwrap_or_else(|panic| Err(DbError::OutcomeUnknown(panic.to_string().into()))),
+            Err(_) => {
+                let why = format!("no answer within {:?}", self.timeout * LAST_RESORT);
+                self.give_up(&why);
+                Err(DbError::OutcomeUnknown(why.into()))
+            }
+        }
+    }
+
+    /// Nobody has answered for too long: others learn it, and the connections are left to
+    /// themselves. New ones may well work, as when a proxy has forgotten the old.
+    fn give_up(&self, why: &str) {
+        if self.reach.failed(why, self.timeout) {
+            *self.pool.write() = new_pool(&self.manager, self.pool_size, self.wait, &self.reach);
+        }
+    }
+
+    fn pool(&self) -> r2d2::Pool<ConnectionManager> {
+        self.pool.read().clone()
     }
 
     async fn permit(&self, semaphore: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, DbError> {
@@ -153,7 +176,7 @@ impl Database {
         work: impl FnOnce(&mut DbConnection) -> QueryResult<Modified<T>>,
     ) -> Result<Modified<T>, DbError> {
         let mut connection = self.begin()?;
-        let PooledConnection { inner, lost } = &mut *connection;
+        let PooledConnection { inner, lost, .. } = &mut *connection;
         let modified = match work(inner) {
             Ok(Modified::Done(value)) => value,
             other => {
@@ -199,7 +222,7 @@ impl Database {
         query: impl Fn(&mut PooledConnection) -> QueryResult<T>,
         kept: &mut Option<r2d2::PooledConnection<ConnectionManager>>,
     ) -> Result<T, DbError> {
-        for _ in 0..=self.pool.max_size() {
+        for _ in 0..=self.pool_size {
             let mut connection = self.checkout()?;
             match query(&mut connection) {
                 Err(error) if is_lost(&error) => connection.lost = true,
@@ -214,14 +237,15 @@ impl Database {
     }
 
     fn checkout(&self) -> Result<r2d2::PooledConnection<ConnectionManager>, DbError> {
-        if let Some(connection) = self.pool.try_get() {
+        let pool = self.pool();
+        if let Some(connection) = pool.try_get() {
             return Ok(connection);
         }
         // r2d2 connects in the background and tries for as long as it is given; what keeps it
         // from connecting is learnt from its error handler, long before that.
         let deadline = Instant::now() + self.wait;
         loop {
-            match self.pool.get_timeout(CHECKOUT_SLICE) {
+            match pool.get_timeout(CHECKOUT_SLICE) {
                 Ok(connection) => return Ok(connection),
                 Err(_) if self.reach.is_lost() => return Err(self.reach.error()),
                 Err(_) if Instant::now() >= deadline => return Err(DbError::Busy),
@@ -229,4 +253,19 @@ impl Database {
             }
         }
     }
+}
+
+fn new_pool(
+    manager: &ConnectionManager,
+    size: u32,
+    wait: Duration,
+    reach: &Reach,
+) -> r2d2::Pool<ConnectionManager> {
+    r2d2::Pool::builder()
+        .max_size(size)
+        .min_idle(Some(0))
+        .test_on_check_out(false)
+        .connection_timeout(wait)
+        .error_handler(Box::new(reach.clone()))
+        .build_unchecked(manager.clone())
 }

@@ -1,5 +1,5 @@
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -20,6 +20,7 @@ struct Shared {
     /// When it last answered, in milliseconds after `started`.
     answered: AtomicU64,
     lost: AtomicBool,
+    open: AtomicUsize,
     outage: Mutex<Option<Outage>>,
 }
 
@@ -29,9 +30,14 @@ struct Outage {
     try_again: Instant,
 }
 
-/// How long after an answer a connection that cannot be made says nothing about the others: the
-/// server may only have no more to give.
-const CONNECTING: Duration = Duration::from_millis(500);
+/// A connection that is open.
+pub(super) struct Open(Reach);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.0.open.fetch_sub(1, Ordering::SeqCst);
+    }
+}
 
 impl Reach {
     /// Nothing is known yet.
@@ -40,6 +46,7 @@ impl Reach {
             started: Instant::now(),
             answered: AtomicU64::new(0),
             lost: AtomicBool::new(false),
+            open: AtomicUsize::new(0),
             outage: Mutex::new(None),
         }))
     }
@@ -65,6 +72,12 @@ impl Reach {
         }
     }
 
+    /// Notes a connection that is open for as long as the answer lives.
+    pub(super) fn open(&self) -> Open {
+        self.0.open.fetch_add(1, Ordering::SeqCst);
+        Open(self.clone())
+    }
+
     pub(super) fn is_lost(&self) -> bool {
         self.0.lost.load(Ordering::Acquire)
     }
@@ -82,18 +95,23 @@ impl Reach {
     pub(super) fn answered(&self) {
         // One more than it is, so that zero stands for never.
         self.0.answered.store(self.millis() + 1, Ordering::Relaxed);
-        if self.is_lost() && self.0.outage.lock().take().is_some() {
-            self.0.lost.store(false, Ordering::Release);
+        if !self.is_lost() {
+            return;
+        }
+        let mut outage = self.0.outage.lock();
+        self.0.lost.store(false, Ordering::Release);
+        if outage.take().is_some() {
             log::info!("the database is back");
         }
     }
 
-    /// The database did not answer. If it answered somebody else within `grace`, that is no outage.
-    pub(super) fn failed(&self, why: &str, grace: Duration) {
+    /// The database did not answer. If it answered somebody else within `grace`, that is no outage;
+    /// answers whether it is one.
+    pub(super) fn failed(&self, why: &str, grace: Duration) -> bool {
         let answered = self.0.answered.load(Ordering::Relaxed);
         let quiet = Duration::from_millis(self.millis().saturating_sub(answered));
         if answered > 0 && quiet < grace && !self.is_lost() {
-            return;
+            return false;
         }
         let outage = Outage {
             why: why.into(),
@@ -105,11 +123,16 @@ impl Reach {
         if is_new {
             log::warn!("the database cannot be reached: {why}");
         }
+        true
     }
 }
 
+/// r2d2 tries to connect in the background for as long as it takes. A connection that cannot be made
+/// tells nothing while others are open: the server may have no more to give.
 impl r2d2::HandleError<diesel::r2d2::Error> for Reach {
     fn handle_error(&self, error: diesel::r2d2::Error) {
-        self.failed(&error.to_string(), CONNECTING);
+        if self.0.open.load(Ordering::SeqCst) == 0 && !self.is_lost() {
+            self.failed(&error.to_string(), Duration::ZERO);
+        }
     }
 }

@@ -159,7 +159,10 @@ impl<T: DeserializeOwned + 'static> FromRequest for Form<T> {
 pub(super) fn id(request: &HttpRequest) -> Result<i64, Problem> {
     let text = request.match_info().get("id").unwrap_or_default();
     // One spelling for one id: `+7` and `07` are others.
-    let id = text.parse::<i64>().ok().filter(|id| id.to_string() == text);
+    let id = text
+        .parse::<i64>()
+        .ok()
+        .filter(|id| itoa::Buffer::new().format(*id) == text);
     id.ok_or_else(|| {
         let detail = format!("`{text}` in the path is no id; ids are whole numbers");
         Problem::because(Kind::Malformed, detail)

@@ -45,6 +45,11 @@ pub fn routes(config: &mut ServiceConfig, observer: &Observer, limits: BodyLimit
     cache_admin::routes(config, observer);
     health::routes(config, observer);
     docs::routes(config, observer);
+    unknown_routes(config, observer);
+}
+
+/// Answers whatever no route takes.
+pub fn unknown_routes(config: &mut ServiceConfig, observer: &Observer) {
     let unknown = web::to(|| async { problem::Problem::of(problem::Kind::UnknownRoute) });
     config.default_service(unknown.wrap(observer.of("unknown")));
 }

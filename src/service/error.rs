@@ -71,9 +71,7 @@ impl SourceError for Error {
     fn may_have_committed(&self) -> bool {
         // What is not certain to have changed nothing: voiding too much is safe.
         match self {
-            Self::Database(error) => {
-                matches!(error, DbError::OutcomeUnknown(_) | DbError::Internal(_))
-            }
+            Self::Database(error) => matches!(error, DbError::OutcomeUnknown(_)),
             Self::Internal(_) => true,
             _ => false,
         }

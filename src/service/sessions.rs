@@ -63,17 +63,20 @@ impl Sessions {
         password: SecretString,
         address: IpAddr,
     ) -> Result<Session, Error> {
-        let attempt = self.throttle.attempt(Door::Login(email), address).await?;
-        let known = match Email::parse(email) {
-            Ok(email) => self.db.credentials_by_email(&email).await?,
-            Err(_) => None,
+        let check = async {
+            let known = match Email::parse(email) {
+                Ok(email) => self.db.credentials_by_email(&email).await?,
+                Err(_) => None,
+            };
+            let hash = known.as_ref().map(|known| known.password_hash.clone());
+            let right = self.hasher.verify(password, hash).await?;
+            Ok(known.filter(|known| right && known.is_active))
         };
-        let hash = known.as_ref().map(|known| known.password_hash.clone());
-        let right = self.hasher.verify(password, hash).await?;
-        let Some(known) = known.filter(|known| right && known.is_active) else {
-            return Err(Error::WrongCredentials);
-        };
-        self.throttle.forgive(attempt).await;
+        let known = self
+            .throttle
+            .guard(Door::Login(email), address, check)
+            .await?;
+        let known = known.ok_or(Error::WrongCredentials)?;
         let token = self.tokens.issue(known.user_id, known.token_version);
         let token = token.map_err(|error| Error::Internal(error.to_string()))?;
         Ok(Session {

@@ -11,6 +11,12 @@ const ACCOUNT_WINDOW: Duration = Duration::from_secs(60);
 /// How long an address is remembered from which an account was logged in to.
 const KNOWN_WINDOW: Duration = Duration::from_secs(24 * 3600);
 
+/// How long an attempt may be under way before it is forgotten.
+const PENDING_WINDOW: Duration = Duration::from_secs(30);
+
+/// When to come back where only attempts under way stand in the way.
+const PENDING_RETRY: Duration = Duration::from_secs(1);
+
 /// Limits how often somebody may try a password.
 ///
 /// Three limits: for an address over all accounts (a sprayer), for an account from one address (a
@@ -35,12 +41,18 @@ pub(super) enum Door<'a> {
     OwnPassword(i64),
 }
 
-/// An attempt that counts as failed until it is known to have succeeded, so that parallel guesses
-/// cannot slip past the count.
-#[must_use]
-pub(super) struct Attempt {
-    counted: Vec<(String, Duration)>,
-    known: String,
+/// A limit of one attempt.
+struct Limit {
+    counter: String,
+    window: Duration,
+    most: i64,
+}
+
+impl Limit {
+    /// Where the attempts under way are counted.
+    fn pending(&self) -> String {
+        format!("{}:pending", self.counter)
+    }
 }
 
 impl Throttle {
@@ -54,8 +66,17 @@ impl Throttle {
         }
     }
 
-    /// Counts an attempt, unless there were too many.
-    pub(super) async fn attempt(&self, door: Door<'_>, address: IpAddr) -> Result<Attempt, Error> {
+    /// Runs `check`, which answers what a right password opens and `None` for a wrong one, unless
+    /// there were too many wrong ones. What could not be checked counts as neither.
+    ///
+    /// Attempts under way count against the limits too, so that parallel guesses cannot slip past
+    /// them. A caller who hangs up leaves theirs under way for a while.
+    pub(super) async fn guard<T>(
+        &self,
+        door: Door<'_>,
+        address: IpAddr,
+        check: impl Future<Output = Result<Option<T>, Error>>,
+    ) -> Result<Option<T>, Error> {
         let address = network_of(address);
         let account = match door {
             // A hash, not the name itself: whoever reads the counters learns no e-mails.
@@ -66,51 +87,83 @@ impl Throttle {
             Door::OwnPassword(id) => format!("password:{id}"),
         };
         let known = format!("{account}:known:{address}");
-        let (is_known, _) = self.cache.increment(&known, 0, KNOWN_WINDOW).await;
+        let limits = self.limits(
+            account,
+            address,
+            self.count(&known, 0, KNOWN_WINDOW).await.0 > 0,
+        );
+        self.enter(&limits).await?;
+        let checked = check.await;
+        match &checked {
+            Ok(Some(_)) => {
+                // Anew, so that the day begins again.
+                self.count(&known, -1, KNOWN_WINDOW).await;
+                self.count(&known, 1, KNOWN_WINDOW).await;
+            }
+            Ok(None) => {
+                for limit in &limits {
+                    self.count(&limit.counter, 1, limit.window).await;
+                }
+            }
+            Err(_) => {}
+        }
+        // Last: between the two counts it counts twice rather than not at all.
+        self.leave(&limits).await;
+        checked
+    }
+
+    fn limits(&self, account: String, address: IpAddr, is_known: bool) -> Vec<Limit> {
         // The address first: what it refuses leaves no trace under names of its choosing.
         let mut limits = vec![
-            (
-                format!("login:from:{address}"),
-                self.window,
-                self.per_address,
-            ),
-            (
-                format!("{account}:from:{address}"),
-                self.window,
-                self.per_account_and_address,
-            ),
+            Limit {
+                counter: format!("login:from:{address}"),
+                window: self.window,
+                most: self.per_address,
+            },
+            Limit {
+                counter: format!("{account}:from:{address}"),
+                window: self.window,
+                most: self.per_account_and_address,
+            },
         ];
-        if is_known == 0 {
-            limits.push((account, ACCOUNT_WINDOW, self.per_account));
+        if !is_known {
+            limits.push(Limit {
+                counter: account,
+                window: ACCOUNT_WINDOW,
+                most: self.per_account,
+            });
         }
-        let mut attempt = Attempt {
-            counted: Vec::new(),
-            known,
-        };
-        for (counter, window, limit) in limits {
-            let (count, remembered) = self.cache.increment(&counter, 1, window).await;
-            attempt.counted.push((counter, window));
-            if count > limit {
-                // What is refused was no attempt.
-                self.take_back(&attempt).await;
-                return Err(Error::Throttled {
-                    retry_after: remembered,
-                });
+        limits
+    }
+
+    /// Counts an attempt as under way, or refuses it and counts nothing.
+    async fn enter(&self, limits: &[Limit]) -> Result<(), Error> {
+        for (entered, limit) in limits.iter().enumerate() {
+            let (failed, remembered) = self.count(&limit.counter, 0, limit.window).await;
+            let (pending, _) = self.count(&limit.pending(), 1, PENDING_WINDOW).await;
+            if failed + pending > limit.most {
+                self.leave(&limits[..=entered]).await;
+                // Those under way may turn out right, and soon.
+                let retry_after = if failed >= limit.most {
+                    remembered
+                } else {
+                    PENDING_RETRY
+                };
+                return Err(Error::Throttled { retry_after });
             }
         }
-        Ok(attempt)
+        Ok(())
     }
 
-    /// The attempt was none after all: its password was right.
-    pub(super) async fn forgive(&self, attempt: Attempt) {
-        self.take_back(&attempt).await;
-        self.cache.increment(&attempt.known, 1, KNOWN_WINDOW).await;
-    }
-
-    async fn take_back(&self, attempt: &Attempt) {
-        for (counter, window) in &attempt.counted {
-            self.cache.increment(counter, -1, *window).await;
+    /// The attempt is under way no more.
+    async fn leave(&self, limits: &[Limit]) {
+        for limit in limits {
+            self.count(&limit.pending(), -1, PENDING_WINDOW).await;
         }
+    }
+
+    async fn count(&self, counter: &str, by: i64, window: Duration) -> (i64, Duration) {
+        self.cache.increment(counter, by, window).await
     }
 }
 

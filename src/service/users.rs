@@ -15,13 +15,14 @@ use crate::auth::PasswordHasher;
 use crate::cache::{
     Cache, CacheStats, Cacheable, Change, Forward, Group, Hit, Key, Mode, Read, Source, Written,
 };
-use crate::db::{Database, Expected};
+use crate::db::{Database, Expected, Modified};
 use crate::domain::{Email, NewUser, Page, Password, Role, UserChange};
 
 const WHAT: &str = "user";
 const KIND: &str = "user";
 const HINT: &str = "user:email";
 const LIST: Group = Group::new("users:list");
+const WRONG_PASSWORD: Error = Error::Forbidden("current_password is not right");
 
 /// Users, read through the cache.
 #[derive(Clone)]
@@ -260,10 +261,15 @@ impl Users {
             stale = stale.and(hint_key(email));
         }
         let (db, policy) = (self.db.clone(), self.policies.user);
+        let if_match = expected.versions.is_some();
         let write = self.cache.write(stale, async move {
             let updated = db
                 .update_user(id, change.with_password(hash), expected)
                 .await?;
+            if updated == Modified::Unexpected && !if_match {
+                // Changed since it was checked: what was given is the current one no more.
+                return Err(WRONG_PASSWORD);
+            }
             let user = CachedUser::new(&made(WHAT, updated)?)?;
             Ok(Written::new(user.document.clone()).through(&user, policy))
         });
@@ -283,19 +289,21 @@ impl Users {
                 "current_password is needed to change one's own password",
             ));
         };
-        let attempt = self
-            .throttle
-            .attempt(Door::OwnPassword(caller.id), address)
-            .await?;
-        let credentials = self.db.credentials(caller.id).await?;
-        let (hash, token_version) = credentials.map_or((None, 0), |known| {
-            (Some(known.password_hash), known.token_version)
-        });
-        if !self.hasher.verify(current, hash).await? {
-            return Err(Error::Forbidden("current_password is not right"));
-        }
-        self.throttle.forgive(attempt).await;
-        Ok(token_version)
+        let check = async {
+            let Some(known) = self.db.credentials(caller.id).await? else {
+                return Ok(None);
+            };
+            let right = self
+                .hasher
+                .verify(current, Some(known.password_hash))
+                .await?;
+            Ok(right.then_some(known.token_version))
+        };
+        let door = Door::OwnPassword(caller.id);
+        self.throttle
+            .guard(door, address, check)
+            .await?
+            .ok_or(WRONG_PASSWORD)
     }
 
     /// Deletes a user whose row is as expected.

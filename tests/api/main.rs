@@ -13,6 +13,7 @@ mod cli;
 mod conditional;
 mod consistency;
 mod documentation;
+mod forgotten;
 mod hangup;
 mod health;
 mod lists;

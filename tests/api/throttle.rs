@@ -148,3 +148,16 @@ async fn failures_are_forgotten_after_their_window(app: TestApp) {
     })
     .await;
 }
+
+matrix!(logins_at_the_same_time_are_asked_back_soon, BEHIND_A_PROXY);
+async fn logins_at_the_same_time_are_asked_back_soon(app: TestApp) {
+    let logins = (0..20).map(|_| login_from(&app, "192.0.2.1", ADMIN_EMAIL, ADMIN_PASSWORD));
+    for login in futures_util::future::join_all(logins).await {
+        if login.status.as_u16() != 200 {
+            let throttled = login.problem(429, "too-many-attempts");
+            assert_eq!(throttled.retry_after(), 1, "none of them has failed");
+        }
+    }
+    let after = login_from(&app, "192.0.2.1", ADMIN_EMAIL, ADMIN_PASSWORD).await;
+    after.expect(200);
+}

@@ -206,16 +206,34 @@ pub async fn a_ticket_does_not_outlive_distrust(backend: Backend) {
     assert_refused(&backend, reader, &row(1)).await;
 }
 
-/// What a refresh brings is not overwritten by a load that began before it.
-pub async fn a_ticket_does_not_outlive_a_refresh_after_it(backend: Backend) {
+/// Loads may end in any order: what was loaded last stays.
+pub async fn a_late_fill_does_not_replace_what_was_loaded_after_it(backend: Backend) {
     let early = miss(&backend, &row(1)).await;
     let refreshing = match backend.lookup(&row(1), Mode::Refresh, START).await {
         Lookup::Stale(_, _, ticket) | Lookup::Miss(ticket) => ticket,
         Lookup::Hit(..) => panic!("a refresh is never told that what is there will do"),
     };
-    assert_refused(&backend, early, &row(1)).await;
-    if let Some(ticket) = refreshing {
-        assert_eq!(backend.fill(ticket, entry("new")).await, Filled::Stored);
+    if let (Some(early), Some(refreshing)) = (early, refreshing) {
+        assert_eq!(backend.fill(refreshing, entry("new")).await, Filled::Stored);
+        assert_eq!(backend.fill(early, entry("old")).await, Filled::Refused);
+    }
+    if let Some(found) = hit(&backend, &row(1)).await {
+        assert_eq!(found.value(), Some(&Bytes::from_static(b"new")));
+    }
+}
+
+/// A refresh spoils nobody's ticket: readers and writers go on as if it were not there.
+pub async fn a_refresh_spoils_no_ticket(backend: Backend) {
+    let reader = miss(&backend, &row(1)).await;
+    let writer = backend.ticket(&row(1)).await;
+    backend.lookup(&row(1), Mode::Refresh, START).await;
+    if let Some(reader) = reader {
+        assert_eq!(backend.fill(reader, entry("old")).await, Filled::Stored);
+    }
+    let through = writer.map(|ticket| (ticket, entry("new")));
+    void(&backend, Change::of(row(1)), through).await;
+    if let Some(found) = hit(&backend, &row(1)).await {
+        assert_eq!(found.value(), Some(&Bytes::from_static(b"new")));
     }
 }
 
@@ -281,6 +299,12 @@ pub async fn counters_count_each_by_itself_and_forget_after_their_window(backend
     );
     assert_eq!(count("a", -1, half).await.value, 1);
     assert_eq!(count("a", 1, START + WINDOW).await.value, 1);
+    // What is taken back too late, or too often, gives nobody anything.
+    let late = START + WINDOW * 3;
+    assert_eq!(count("a", -1, late).await.value, 0);
+    assert_eq!(count("a", 1, late).await.value, 1);
+    assert_eq!(count("a", -5, late).await.value, 0);
+    assert_eq!(count("a", 1, late).await.value, 1);
 }
 
 /// Counters are no cache entries.

@@ -77,7 +77,8 @@ macro_rules! backend_contract {
             a_ticket_does_not_outlive_a_void_of_its_group
             a_ticket_does_not_outlive_a_clear
             a_ticket_does_not_outlive_distrust
-            a_ticket_does_not_outlive_a_refresh_after_it
+            a_late_fill_does_not_replace_what_was_loaded_after_it
+            a_refresh_spoils_no_ticket
             overlapping_writers_never_leave_the_older_value
             a_late_write_through_does_not_bring_a_deleted_row_back
             a_void_spoils_the_tickets_of_other_writers

@@ -3,6 +3,7 @@
 
 mod postgres;
 mod process;
+mod redis;
 mod watchdog;
 
 use std::io;
@@ -10,6 +11,7 @@ use std::process::ExitStatus;
 use std::time::Duration;
 
 pub use postgres::Postgres;
+pub use redis::{Redis, RedisSnapshot};
 
 /// Why a server could not be started, steered or asked.
 #[derive(Debug, thiserror::Error)]
@@ -55,7 +57,10 @@ pub enum ServerError {
         /// The last lines of its output.
         said: String,
     },
-    /// The server is not running, so it can be neither frozen nor thawed.
+    /// The server answered a command with an error.
+    #[error("the server refused: {0}")]
+    Refused(String),
+    /// The server is not running, so it can be neither asked, frozen nor thawed.
     #[error("the server is not running")]
     NotRunning,
 }
