@@ -48,12 +48,14 @@ COPY --from=build /build/target/release/alacena /usr/local/bin/alacena
 ENV ALACENA_PROFILE=production \
     ALACENA__SERVER__HOST=0.0.0.0 \
     ALACENA__DATABASE__URL=sqlite:///var/lib/alacena/data/alacena.db \
+    ALACENA__SERVER__METRICS_ADDRESS=0.0.0.0:9464 \
     SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt
 
 USER 10001:10001
 WORKDIR /var/lib/alacena
 VOLUME ["/var/lib/alacena/data"]
-EXPOSE 8000
+# The service; and its metrics, which nobody outside is to reach: publish 8000 alone.
+EXPOSE 8000 9464
 STOPSIGNAL SIGTERM
 HEALTHCHECK --interval=30s --timeout=5s --start-period=30s --retries=3 CMD ["alacena", "healthcheck"]
 ENTRYPOINT ["alacena"]

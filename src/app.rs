@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use actix_web::dev::{Server, ServerHandle};
 use actix_web::{App, HttpServer, web};
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use secrecy::ExposeSecret;
 
 use crate::cache::{Cache, CacheBackend, MemoryBackend, NullBackend, SystemClock, Tasks};
-use crate::config::{BackendKind, Config, MigrateMode};
+use crate::config::{BackendKind, Config, DEVELOPMENT_ADMIN, MigrateMode};
 use crate::db::Database;
 use crate::domain::{Email, Password};
 use crate::http::{self, BodyLimits, Measured, Metrics, Observer, TrustedProxies};
@@ -81,10 +81,14 @@ impl Application {
         let services = Services::new(config, &database, &cache)?;
         ensure_admin(config, &services).await?;
 
-        let listener = listen(&config.server.host, config.server.port)?;
+        let listener = listen(&config.server.host, config.server.port)
+            .context("server.host and server.port")?;
         let address = listener.local_addr()?;
         let metrics_listener = match config.server.metrics_address {
-            Some(address) => Some(listen(&address.ip().to_string(), address.port())?),
+            Some(address) => {
+                let listener = listen(&address.ip().to_string(), address.port());
+                Some(listener.context("server.metrics_address")?)
+            }
             None => None,
         };
         let metrics_address = metrics_listener
@@ -242,21 +246,41 @@ impl Parts {
 
 fn listen(host: &str, port: u16) -> Result<TcpListener> {
     TcpListener::bind((host.trim_matches(['[', ']']), port))
-        .with_context(|| format!("listening on {host}:{port} (server.host, server.port)"))
+        .with_context(|| format!("listening on {host}:{port}"))
 }
 
-/// Makes the first admin that the configuration names, if nobody has the address yet.
+/// Makes the first admin that the configuration names, if nobody has the address yet. Where the
+/// secrets are not public, an account that everybody can open must not be there either.
 async fn ensure_admin(config: &Config, services: &Services) -> Result<()> {
-    if config.auth.admin_email.is_empty() {
-        return Ok(());
+    let Services { users, .. } = services;
+    if !config.has_public_secrets() {
+        let (email, password) = DEVELOPMENT_ADMIN;
+        let email = Email::parse(email).map_err(|invalid| anyhow!("{email}: {invalid}"))?;
+        let is_open = users
+            .has_password(&email, password)
+            .await
+            .context("looking for admins")?;
+        anyhow::ensure!(
+            !is_open,
+            "the database has the development admin with the public password; give it another with \
+             `alacena admin reset-password {email}`, or choose another database.url"
+        );
     }
-    let email = Email::parse(&config.auth.admin_email)
-        .map_err(|invalid| anyhow::anyhow!("auth.admin_email: {invalid}"))?;
-    let password = Password::parse(config.auth.admin_password.expose_secret())
-        .map_err(|invalid| anyhow::anyhow!("auth.admin_password: {invalid}"))?;
-    let made = services.users.ensure_admin(email, password).await;
-    if made.context("making the first admin")? {
-        log::info!("made the admin that auth.admin_email names");
+    if !config.auth.admin_email.is_empty() {
+        let email = Email::parse(&config.auth.admin_email)
+            .map_err(|invalid| anyhow!("auth.admin_email {invalid}"))?;
+        let password = Password::parse(config.auth.admin_password.expose_secret())
+            .map_err(|invalid| anyhow!("auth.admin_password {invalid}"))?;
+        let made = users.ensure_admin(email, password).await;
+        if made.context("making the first admin")? {
+            log::info!("made the admin that auth.admin_email names");
+        }
+    }
+    if !users.has_admin().await.context("looking for admins")? {
+        log::warn!(
+            "nobody is an active admin: set auth.admin_email and auth.admin_password, or use \
+             `alacena admin promote EMAIL`"
+        );
     }
     Ok(())
 }

@@ -4,11 +4,13 @@ use std::io::{BufRead, IsTerminal, Write};
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
 use clap::{Parser, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::app::Application;
 use crate::auth::PasswordHasher;
@@ -63,9 +65,9 @@ enum Command {
         /// Which rows
         #[arg(long, value_name = "N", default_value_t = 1)]
         seed: u64,
-        /// The password of every user made
-        #[arg(long, default_value = "password")]
-        password: String,
+        /// The password of every user made; `password` in the profiles whose secrets are public
+        #[arg(long)]
+        password: Option<String>,
     },
     /// Load the configuration, check it, and print what is in effect
     CheckConfig,
@@ -82,12 +84,22 @@ enum Command {
 enum AdminCommand {
     /// Set a password, read from the terminal or from standard input
     ///
-    /// Tokens issued before are void; instances that are running notice within cache.user_ttl.
+    /// Running instances learn it from the first token that is issued after, or within
+    /// cache.user_ttl.
     ResetPassword {
         /// Whose
         email: String,
     },
+    /// Make somebody an active admin; running instances notice within cache.user_ttl
+    Promote {
+        /// Whom
+        email: String,
+    },
 }
+
+/// What is logged unless `RUST_LOG` says otherwise. A head that is no HTTP is its sender's business,
+/// and no error of ours, whatever the framework calls it.
+const LOGGED: &str = "info,actix_server=warn,actix_http=off";
 
 const DONE: u8 = 0;
 const FAILED: u8 = 1;
@@ -125,11 +137,9 @@ fn run_command(cli: Cli) -> u8 {
             config.to_masked_toml()
         ));
     }
-    env_logger::Builder::from_env(
-        env_logger::Env::default().default_filter_or("info,actix_server=warn"),
-    )
-    .format_timestamp_millis()
-    .init();
+    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or(LOGGED))
+        .format_timestamp_millis()
+        .init();
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -173,6 +183,10 @@ async fn execute(command: Command, config: &Config) -> Result<()> {
             seed,
             password,
         } => {
+            let public = config.has_public_secrets().then(|| "password".to_owned());
+            let password = password
+                .or(public)
+                .context("--password is needed in this profile")?;
             let password =
                 Password::parse(&password).map_err(|invalid| anyhow!("--password {invalid}"))?;
             fill(config, users, products, Seed(seed), password).await
@@ -181,38 +195,50 @@ async fn execute(command: Command, config: &Config) -> Result<()> {
         Command::Admin(AdminCommand::ResetPassword { email }) => {
             reset_password(config, &email).await
         }
+        Command::Admin(AdminCommand::Promote { email }) => promote(config, &email).await,
         Command::CheckConfig | Command::Openapi => Ok(()),
     }
 }
 
 async fn serve(config: &Config) -> Result<()> {
+    // Before anybody is told that it runs: from then on it can be told to stop.
+    let signals = Signals::new().context("listening for signals")?;
     let application = Application::build(config).await?;
     let stop = application.stop_handle();
     println!("listening on http://{}", application.address());
     if let Some(address) = application.metrics_address() {
         println!("metrics on http://{address}/metrics");
     }
-    let signals = tokio::spawn(async move {
-        let name = signal().await?;
+    tokio::spawn(async move {
+        let name = signals.next().await;
         log::info!("{name}: stopping");
         stop.stop().await;
-        std::io::Result::Ok(())
     });
     application.run().await?;
-    signals.await?.context("waiting for signals")?;
     log::info!("stopped");
     Ok(())
 }
 
-/// Waits until the process is asked to end.
-async fn signal() -> std::io::Result<&'static str> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
-    Ok(tokio::select! {
-        _ = terminate.recv() => "SIGTERM",
-        _ = interrupt.recv() => "SIGINT",
-    })
+/// What asks the process to end.
+struct Signals {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self {
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    async fn next(mut self) -> &'static str {
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+    }
 }
 
 async fn migrate(config: &Config) -> Result<()> {
@@ -283,15 +309,33 @@ async fn reset_password(config: &Config, email: &str) -> Result<()> {
     };
     let password =
         Password::parse(&password).map_err(|invalid| anyhow!("the password {invalid}"))?;
+    services(config)
+        .await?
+        .users
+        .reset_password(&email, password)
+        .await?;
+    println!("the password of {email} is set");
+    Ok(())
+}
+
+async fn promote(config: &Config, email: &str) -> Result<()> {
+    let email = Email::parse(email).map_err(|invalid| anyhow!("the e-mail address {invalid}"))?;
+    services(config).await?.users.promote(&email).await?;
+    println!("{email} is an admin");
+    Ok(())
+}
+
+/// The services without a cache of their own, for commands.
+async fn services(config: &Config) -> Result<Services> {
     let database = Database::new(&config.database);
     database.check_migrated().await?;
     let tasks = Tasks::on_current_runtime();
-    let backend = std::sync::Arc::new(NullBackend::new());
-    let cache = Cache::new(backend, std::sync::Arc::new(SystemClock::new()), tasks);
-    let services = Services::new(config, &database, &cache)?;
-    services.users.reset_password(&email, password).await?;
-    println!("the password of {email} is set");
-    Ok(())
+    let cache = Cache::new(
+        Arc::new(NullBackend::new()),
+        Arc::new(SystemClock::new()),
+        tasks,
+    );
+    Ok(Services::new(config, &database, &cache)?)
 }
 
 /// How long the running instance may take to say that it is ready.
@@ -305,8 +349,12 @@ async fn healthcheck(config: &Config) -> Result<()> {
         Ok(IpAddr::V6(address)) if address.is_unspecified() => "::1",
         _ => host,
     };
-    let asked = tokio::time::timeout(PATIENCE, ask_readiness(host, config.server.port));
-    let status = asked.await.context("no answer in time")??;
+    let port = config.server.port;
+    let asked = tokio::time::timeout(PATIENCE, ask_readiness(host, port));
+    let status = match asked.await {
+        Ok(status) => status.with_context(|| format!("asking {host}:{port}"))?,
+        Err(_) => return Err(anyhow!("{host}:{port} did not answer within {PATIENCE:?}")),
+    };
     if status == 200 {
         println!("ready");
         Ok(())

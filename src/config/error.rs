@@ -36,9 +36,11 @@ pub enum ConfigError {
         "no profile `{0}`: it is not one of development, production, test, and there is no config/{0}.toml"
     )]
     UnknownProfile(String),
-    /// The settings are well-formed but must not be used together, or in this profile.
-    #[error("{key} (profile {profile}): {message}")]
+    /// A setting is well-formed, but must not be used, or not in this profile.
+    #[error("{source_name}: {key} (profile {profile}): {message}")]
     Unacceptable {
+        /// The file or environment variable that has it.
+        source_name: String,
         /// The setting.
         key: &'static str,
         /// The profile.

@@ -11,7 +11,7 @@ use toml::{Table, Value};
 
 use super::error::ConfigError;
 use super::model::{Config, Profile};
-use super::validate::validate;
+use super::validate::{Refusal, validate};
 
 const DEFAULT: &str = include_str!("../../config/default.toml");
 const PROFILES: [(&str, &str); 3] = [
@@ -68,14 +68,23 @@ pub fn load(
     for (name, value) in &variables {
         layers.add_variable(name, value)?;
     }
-    validate(&layers.config, &location.profile)?;
-    Ok(layers.config)
+    match validate(&layers.config, &location.profile) {
+        Ok(()) => Ok(layers.config),
+        Err(Refusal { key, message }) => Err(ConfigError::Unacceptable {
+            source_name: layers.origin_of(key),
+            key,
+            profile: profile.to_owned(),
+            message,
+        }),
+    }
 }
 
 struct Layers {
     defaults: Table,
     merged: Table,
     config: Config,
+    /// Every layer so far, with its name, the latest last.
+    sources: Vec<(String, Table)>,
 }
 
 impl Layers {
@@ -86,6 +95,7 @@ impl Layers {
             defaults: merged.clone(),
             merged,
             config,
+            sources: Vec::new(),
         })
     }
 
@@ -175,12 +185,18 @@ impl Layers {
     }
 
     fn default_of(&self, key: &str) -> Option<&Value> {
-        let (first, rest) = key.split_once('.')?;
-        rest.split('.')
-            .try_fold(self.defaults.get(first)?, |value, part| value.get(part))
+        lookup(&self.defaults, key)
+    }
+
+    /// The layer that a setting's value comes from.
+    fn origin_of(&self, key: &str) -> String {
+        let sets = |layer: &Table| lookup(layer, key).is_some();
+        let origin = self.sources.iter().rev().find(|(_, layer)| sets(layer));
+        origin.map_or_else(|| "the defaults".to_owned(), |(source, _)| source.clone())
     }
 
     fn add(&mut self, source: &str, layer: Table) -> Result<(), ConfigError> {
+        self.sources.push((source.to_owned(), layer.clone()));
         merge(&mut self.merged, layer);
         self.config = read(source, &self.merged)?;
         Ok(())
@@ -200,6 +216,13 @@ fn parse(source: &str, text: &str) -> Result<Table, ConfigError> {
             message: format!("line {line}: {}", error.message()),
         }
     })
+}
+
+/// The value under a key such as `cache.memory.capacity`.
+fn lookup<'a>(table: &'a Table, key: &str) -> Option<&'a Value> {
+    let (first, rest) = key.split_once('.')?;
+    rest.split('.')
+        .try_fold(table.get(first)?, |value, part| value.get(part))
 }
 
 /// Whether a setting's value must not be shown.
@@ -259,9 +282,7 @@ fn typed_like(known: &Value, text: &str) -> Result<Value, String> {
                 .map(|part| Value::String(part.to_owned()))
                 .collect(),
         )),
-        Value::Table(_) => Err(wrong(
-            "a section has no value of its own; name one of its keys",
-        )),
+        Value::Table(_) => Err("is a section; name one of its keys".to_owned()),
         _ => Ok(Value::String(text.to_owned())),
     }
 }

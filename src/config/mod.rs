@@ -12,3 +12,4 @@ pub use model::{
     AccessLog, AuthConfig, BackendKind, CacheConfig, Config, DatabaseConfig, MemoryConfig,
     MigrateMode, Profile, ServerConfig, Synchronous,
 };
+pub use validate::DEVELOPMENT_ADMIN;

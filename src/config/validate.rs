@@ -1,26 +1,29 @@
 use std::net::{IpAddr, ToSocketAddrs};
+use std::time::Duration;
 
 use secrecy::ExposeSecret;
 
-use super::error::ConfigError;
 use super::model::{Config, Profile};
+use crate::domain::{Email, Password};
 
 const MIN_SECRET: usize = 32;
 const DEVELOPMENT: [&str; 2] = [
     "development-only-secret-development-only",
     "test-only-secret-test-only-secret",
 ];
-const DEVELOPMENT_PASSWORD: &str = "admin123";
+/// The admin that the public profiles make.
+pub const DEVELOPMENT_ADMIN: (&str, &str) = ("admin@example.com", "admin123");
+const MAX_TOKEN_TTL: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// A setting that must not be used, and why.
+pub(super) struct Refusal {
+    pub(super) key: &'static str,
+    pub(super) message: String,
+}
 
 /// Refuses what is well-formed and still must not be used.
-pub(super) fn validate(config: &Config, profile: &Profile) -> Result<(), ConfigError> {
-    let refuse = |key: &'static str, message: String| {
-        Err(ConfigError::Unacceptable {
-            key,
-            profile: profile.name().to_owned(),
-            message,
-        })
-    };
+pub(super) fn validate(config: &Config, profile: &Profile) -> Result<(), Refusal> {
+    let refuse = |key: &'static str, message: String| Err(Refusal { key, message });
     let Config {
         server,
         database,
@@ -71,6 +74,19 @@ pub(super) fn validate(config: &Config, profile: &Profile) -> Result<(), ConfigE
     if !(8 * 1024..=4 << 30).contains(&auth.argon2_memory.as_u64()) {
         return refuse("auth.argon2_memory", "must be from 8KiB to 4GiB".into());
     }
+    let at_most = [
+        ("server.workers", server.workers, 1024),
+        ("auth.argon2_concurrency", auth.argon2_concurrency, 1024),
+        ("database.pool_size", database.pool_size as usize, 1024),
+    ];
+    for (key, number, most) in at_most {
+        if number > most {
+            return refuse(key, format!("must be at most {most}"));
+        }
+    }
+    if auth.token_ttl > MAX_TOKEN_TTL {
+        return refuse("auth.token_ttl", "must be at most 365 days".into());
+    }
     if server.max_connections == 0 {
         return refuse("server.max_connections", "must be at least 1".into());
     }
@@ -94,6 +110,16 @@ pub(super) fn validate(config: &Config, profile: &Profile) -> Result<(), ConfigE
         );
     }
 
+    if let Some(path) = database.url.strip_prefix("sqlite://") {
+        let file = path.split('?').next().unwrap_or(path);
+        if file.is_empty() || file.starts_with(':') {
+            return refuse(
+                "database.url",
+                "must name a file, as in sqlite://data/alacena.db".into(),
+            );
+        }
+    }
+
     let secret = auth.jwt_secret.expose_secret();
     let password = auth.admin_password.expose_secret();
     if secret.len() < MIN_SECRET {
@@ -112,14 +138,22 @@ pub(super) fn validate(config: &Config, profile: &Profile) -> Result<(), ConfigE
             "takes auth.admin_password with it, or neither".into(),
         );
     }
+    if !password.is_empty() {
+        if let Err(invalid) = Email::parse(&auth.admin_email) {
+            return refuse("auth.admin_email", invalid.to_string());
+        }
+        if let Err(invalid) = Password::parse(password) {
+            return refuse("auth.admin_password", invalid.to_string());
+        }
+    }
     if !profile.has_public_secrets() {
-        if DEVELOPMENT.contains(&secret) {
+        if config.has_public_secrets() {
             return refuse(
                 "auth.jwt_secret",
                 "is the development one, which everybody knows".into(),
             );
         }
-        if password == DEVELOPMENT_PASSWORD {
+        if password == DEVELOPMENT_ADMIN.1 {
             return refuse(
                 "auth.admin_password",
                 "is the development one, which everybody knows".into(),
@@ -141,6 +175,13 @@ pub(super) fn validate(config: &Config, profile: &Profile) -> Result<(), ConfigE
         );
     }
     Ok(())
+}
+
+impl Config {
+    /// Whether the secret that signs tokens can be read in the repository.
+    pub fn has_public_secrets(&self) -> bool {
+        DEVELOPMENT.contains(&self.auth.jwt_secret.expose_secret())
+    }
 }
 
 fn is_namespace(text: &str) -> bool {

@@ -75,9 +75,12 @@ impl ConnectionManager {
         match &self.target {
             Target::Sqlite(path) => {
                 let file = path.split('?').next().unwrap_or(path);
-                Path::new(file)
-                    .parent()
-                    .map_or(Ok(()), std::fs::create_dir_all)
+                let Some(folder) = Path::new(file).parent() else {
+                    return Ok(());
+                };
+                std::fs::create_dir_all(folder).map_err(|error| {
+                    std::io::Error::new(error.kind(), format!("{}: {error}", folder.display()))
+                })
             }
             Target::Postgresql(_) => Ok(()),
         }
@@ -97,7 +100,8 @@ impl ConnectionManager {
                 DbConnection::Postgresql(connection)
             }
             Target::Sqlite(path) => {
-                let mut connection = SqliteConnection::establish(&file_uri(path))?;
+                let mut connection = SqliteConnection::establish(&file_uri(path))
+                    .map_err(|error| ConnectionError::BadConnection(format!("{path}: {error}")))?;
                 self.configure(&mut connection)
                     .map_err(ConnectionError::CouldntSetupConfiguration)?;
                 connection.set_instrumentation(counter);

@@ -148,6 +148,20 @@ impl Database {
         .await
     }
 
+    /// Whether anybody is an admin who may do anything.
+    ///
+    /// # Errors
+    /// Why the database did not answer.
+    pub async fn has_active_admin(&self) -> Result<bool, DbError> {
+        self.read(|connection| {
+            let admins = users::table
+                .filter(users::role.eq(Role::Admin.as_str()))
+                .filter(users::is_active.eq(true));
+            diesel::select(diesel::dsl::exists(admins)).get_result(connection)
+        })
+        .await
+    }
+
     /// Makes a user.
     ///
     /// # Errors

@@ -78,6 +78,17 @@ pub struct UserChange<Secret> {
 }
 
 impl<Secret> UserChange<Secret> {
+    /// The change that leaves everything as it is.
+    pub fn nothing() -> Self {
+        Self {
+            email: None,
+            full_name: None,
+            password: None,
+            role: None,
+            is_active: None,
+        }
+    }
+
     /// The same change with the password put otherwise, as its hash for example.
     pub fn with_password<Other>(self, password: Option<Other>) -> UserChange<Other> {
         let Self {

@@ -162,7 +162,7 @@ pub(super) async fn clear(
         .map_err(|error| Problem::field("pattern", format!("{error}")))?;
     let cleared = cache.clear(&pattern).await;
     // The pattern may hold an e-mail address, so it stays out of the log.
-    log::info!("an admin cleared {cleared} cache entries");
+    log::info!("an admin cleared cache entries: {cleared}");
     let entries = if cleared == 1 { "entry" } else { "entries" };
     Ok(HttpResponse::Ok()
         .insert_header((header::CACHE_CONTROL, "no-store"))

@@ -31,7 +31,7 @@ fn body(
     async move {
         let limits = limits.ok_or_else(|| Problem::of(Kind::Internal))?;
         match tokio::time::timeout(limits.time, body).await {
-            Ok(body) => body.map_err(|error| unreadable(&error)),
+            Ok(body) => body.map_err(|error| unreadable(&error, limits)),
             Err(_) => Err(Problem::because(
                 Kind::RequestTimeout,
                 format!("the body did not come within {:?}", limits.time),
@@ -87,7 +87,10 @@ fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
         let path = error.path().to_string();
         let inner = error.into_inner();
         if inner.is_data() {
-            let message = inner.to_string();
+            let mut message = inner.to_string();
+            if path == "." && message.contains("expected struct") {
+                message = "must be an object".to_owned();
+            }
             // serde names the place in the text too; the field is enough.
             let message = message.split(" at line ").next().unwrap_or_default();
             let field = match named_field(message) {
@@ -116,10 +119,14 @@ fn named_field(message: &str) -> Option<&str> {
     rest.split('`').next()
 }
 
-fn unreadable(error: &actix_web::Error) -> Problem {
+fn unreadable(error: &actix_web::Error, limits: BodyLimits) -> Problem {
+    let too_large = || {
+        let detail = format!("the body may have {} bytes", limits.size);
+        Problem::because(Kind::BodyTooLarge, detail)
+    };
     match error.as_error::<PayloadError>() {
-        Some(PayloadError::Overflow) => Problem::of(Kind::BodyTooLarge),
-        _ if error.as_response_error().status_code() == 413 => Problem::of(Kind::BodyTooLarge),
+        Some(PayloadError::Overflow) => too_large(),
+        _ if error.as_response_error().status_code() == 413 => too_large(),
         _ => Problem::because(Kind::Malformed, format!("the body cannot be read: {error}")),
     }
 }
@@ -230,14 +237,16 @@ pub(super) fn page(request: &HttpRequest) -> Result<Page, Problem> {
 /// # Errors
 /// 400 where it cannot be read.
 pub(super) fn query<T: DeserializeOwned>(request: &HttpRequest) -> Result<T, Problem> {
-    web::Query::<T>::from_query(request.query_string())
-        .map(web::Query::into_inner)
-        .map_err(|error| {
-            Problem::because(
+    serde_urlencoded::from_str(request.query_string()).map_err(|error| {
+        let message = error.to_string();
+        match named_field(&message) {
+            Some(field) if message.starts_with("missing") => Problem::field(field, "is needed"),
+            _ => Problem::because(
                 Kind::Malformed,
-                format!("the query cannot be read: {error}"),
-            )
-        })
+                format!("the query cannot be read: {message}"),
+            ),
+        }
+    })
 }
 
 fn number(name: &str, text: Option<String>) -> Result<Option<i64>, Problem> {

@@ -11,7 +11,7 @@ pub enum Error {
     #[error("there is no such {0}")]
     Absent(&'static str),
     /// The thing is not of the version that the request expects.
-    #[error("the {0} has been changed since")]
+    #[error("the {0} is of another version than If-Match names")]
     Changed(&'static str),
     /// Somebody else has the e-mail address.
     #[error("the e-mail address is taken")]

@@ -99,6 +99,9 @@ impl Sessions {
     /// Who is calling, if they are at hand: the hot path.
     pub fn peek_caller(&self, claims: &Claims) -> Option<Result<Caller, Error>> {
         let hit = self.users.peek(claims.sub)?;
+        if is_behind(hit.value.as_ref(), claims) {
+            return None;
+        }
         Some(admit(claims, hit.value))
     }
 
@@ -107,7 +110,10 @@ impl Sessions {
     /// # Errors
     /// [`Error::Unauthenticated`], or why there is no answer.
     pub async fn caller(&self, claims: &Claims) -> Result<Caller, Error> {
-        let user = self.users.get(claims.sub, Mode::Read).await?;
+        let mut user = self.users.get(claims.sub, Mode::Read).await?;
+        if is_behind(user.value.as_ref(), claims) {
+            user = self.users.get(claims.sub, Mode::Refresh).await?;
+        }
         admit(claims, user.value)
     }
 
@@ -115,6 +121,12 @@ impl Sessions {
     pub fn stats(&self) -> CacheStats {
         self.users.stats()
     }
+}
+
+/// Whether what is cached is older than the token, whose signature says that we issued it: the
+/// password was changed behind this instance's back, on the command line for example.
+fn is_behind(cached: Option<&CachedUser>, claims: &Claims) -> bool {
+    cached.is_some_and(|user| user.token_version < claims.ver)
 }
 
 fn admit(claims: &Claims, user: Option<CachedUser>) -> Result<Caller, Error> {

@@ -107,7 +107,7 @@ impl Throttle {
             }
             Err(_) => {}
         }
-        // Last: between the two counts it counts twice rather than not at all.
+        // Last: see `enter`.
         self.leave(&limits).await;
         checked
     }
@@ -139,8 +139,10 @@ impl Throttle {
     /// Counts an attempt as under way, or refuses it and counts nothing.
     async fn enter(&self, limits: &[Limit]) -> Result<(), Error> {
         for (entered, limit) in limits.iter().enumerate() {
-            let (failed, remembered) = self.count(&limit.counter, 0, limit.window).await;
+            // In this order: whoever fails counts as failed before they are under way no more, so
+            // that each is seen here as the one or the other.
             let (pending, _) = self.count(&limit.pending(), 1, PENDING_WINDOW).await;
+            let (failed, remembered) = self.count(&limit.counter, 0, limit.window).await;
             if failed + pending > limit.most {
                 self.leave(&limits[..=entered]).await;
                 // Those under way may turn out right, and soon.

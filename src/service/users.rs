@@ -346,33 +346,72 @@ impl Users {
         }
     }
 
+    /// Whether this password is the one of the user of this address.
+    ///
+    /// # Errors
+    /// Why there is no answer.
+    pub async fn has_password(&self, email: &Email, password: &str) -> Result<bool, Error> {
+        match self.db.credentials_by_email(email).await? {
+            Some(known) => Ok(self
+                .hasher
+                .verify(password.into(), Some(known.password_hash))
+                .await?),
+            None => Ok(false),
+        }
+    }
+
+    /// Whether anybody is an admin who may do anything.
+    ///
+    /// # Errors
+    /// Why there is no answer.
+    pub async fn has_admin(&self) -> Result<bool, Error> {
+        Ok(self.db.has_active_admin().await?)
+    }
+
     /// Sets a password without asking for the old one, for the command line.
     ///
     /// # Errors
     /// [`Error::Absent`], or why it could not be done.
     pub async fn reset_password(&self, email: &Email, password: Password) -> Result<(), Error> {
+        let hash = self.hasher.hash(password.expose().into()).await?;
+        let change = UserChange {
+            password: Some(hash),
+            ..UserChange::nothing()
+        };
+        self.change_by_email(email, change).await
+    }
+
+    /// Makes somebody an active admin, for the command line.
+    ///
+    /// # Errors
+    /// [`Error::Absent`], or why it could not be done.
+    pub async fn promote(&self, email: &Email) -> Result<(), Error> {
+        let change = UserChange {
+            role: Some(Role::Admin),
+            is_active: Some(true),
+            ..UserChange::nothing()
+        };
+        self.change_by_email(email, change).await
+    }
+
+    async fn change_by_email(
+        &self,
+        email: &Email,
+        change: UserChange<String>,
+    ) -> Result<(), Error> {
         let known = self
             .db
             .credentials_by_email(email)
             .await?
             .ok_or(Error::Absent(WHAT))?;
-        let hash = self.hasher.hash(password.expose().into()).await?;
-        let change = UserChange {
-            email: None,
-            full_name: None,
-            password: Some(hash),
-            role: None,
-            is_active: None,
-        };
         let db = self.db.clone();
-        let write = self
-            .cache
-            .write(Change::of(key(known.user_id)), async move {
-                let updated = db
-                    .update_user(known.user_id, change, Expected::default())
-                    .await?;
-                Ok(Written::new(made(WHAT, updated).map(drop)?))
-            });
+        let stale = Change::of(key(known.user_id)).and_group(LIST);
+        let write = self.cache.write(stale, async move {
+            let updated = db
+                .update_user(known.user_id, change, Expected::default())
+                .await?;
+            Ok(Written::new(made(WHAT, updated).map(drop)?))
+        });
         within(self.patience, write).await
     }
 }

@@ -141,7 +141,7 @@ async fn a_key_exists_while_it_answers_reads(app: TestApp) {
         assert!(!exists(&app, &admin, key).await, "{key}");
     }
     let missing = app.get("/cache/exists").by(&admin).await;
-    missing.problem(400, "malformed");
+    missing.invalid(&["key"]);
 }
 
 matrix!(clearing_removes_what_matches_and_nothing_else);

@@ -279,3 +279,24 @@ fn a_profile_of_ones_own_is_a_file() {
         1007
     );
 }
+
+#[test]
+fn a_value_beyond_its_limits_is_named_with_where_it_stands() {
+    let shell = Shell::new();
+    let file = shell.file("own.toml", "[cache]\nuser_ttl = '0s'");
+    let done = shell.run(&["check-config", "--config", &file]);
+    done.refuses(&["own.toml", "cache.user_ttl", "longer than 0s"]);
+    let beyond = [
+        ("ALACENA__AUTH__JWT_SECRET", "short"),
+        ("ALACENA__AUTH__ADMIN_EMAIL", "nonsense"),
+        ("ALACENA__AUTH__TOKEN_TTL", "500years"),
+        ("ALACENA__AUTH__ARGON2_CONCURRENCY", "9223372036854775807"),
+        ("ALACENA__SERVER__WORKERS", "5000"),
+        ("ALACENA__DATABASE__URL", "sqlite://:memory:"),
+        ("ALACENA__DATABASE__URL", "sqlite://"),
+    ];
+    for (variable, value) in beyond {
+        let done = Shell::new().with(variable, value).run(&["check-config"]);
+        done.refuses(&[variable]);
+    }
+}

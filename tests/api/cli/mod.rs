@@ -1,5 +1,6 @@
 //! The command, as it is run.
 
+mod accounts;
 mod commands;
 mod configuration;
 mod process;

@@ -1,0 +1,78 @@
+//! Accounts looked after from the command line, while the service runs.
+
+use nix::sys::signal::Signal;
+use serde_json::json;
+use tokio::task::block_in_place;
+
+use super::process::{Served, Shell};
+use crate::support::{ADMIN_EMAIL, ADMIN_PASSWORD, Answer, Call, Storage, Store, client};
+
+async fn token(served: &Served, password: &str) -> String {
+    let form = [("username", ADMIN_EMAIL), ("password", password)];
+    let login = Call::new(client().post(served.url("/auth/login"))).form(&form);
+    let answer = login.await.expect(200).json();
+    answer["access_token"].as_str().expect("a token").to_owned()
+}
+
+async fn me(served: &Served, token: &str) -> Answer {
+    Call::new(client().get(served.url("/auth/me")))
+        .by(token)
+        .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_password_reset_behind_its_back_is_learnt_from_the_first_new_token() {
+    let store = block_in_place(|| Store::fresh(Storage::Sqlite));
+    let shell = Shell::on(&store.url());
+    let mut served = block_in_place(|| shell.serve(&["serve"]));
+    let old = token(&served, ADMIN_PASSWORD).await;
+    me(&served, &old).await.expect(200);
+    let reset = ["admin", "reset-password", ADMIN_EMAIL];
+    block_in_place(|| shell.run_with(&reset, "brand new password\n")).expect(0);
+    let new = token(&served, "brand new password").await;
+    me(&served, &new).await.expect(200);
+    me(&served, &old).await.problem(401, "unauthenticated");
+    served.signal(Signal::SIGTERM);
+    assert_eq!(served.ended().await.0, Some(0));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_admin_who_gave_their_role_away_gets_it_back() {
+    let store = block_in_place(|| Store::fresh(Storage::Sqlite));
+    let shell = Shell::on(&store.url());
+    let mut served = block_in_place(|| shell.serve(&["serve"]));
+    let admin = token(&served, ADMIN_PASSWORD).await;
+    let demote = Call::new(client().patch(served.url("/users/1"))).by(&admin);
+    demote.json(&json!({ "role": "user" })).await.expect(200);
+    served.signal(Signal::SIGTERM);
+    assert_eq!(served.ended().await.0, Some(0));
+
+    block_in_place(|| shell.run(&["admin", "promote", "nobody@example.com"])).expect(1);
+    block_in_place(|| shell.run(&["admin", "promote", ADMIN_EMAIL])).expect(0);
+    let mut served = block_in_place(|| shell.serve(&["serve"]));
+    let admin = token(&served, ADMIN_PASSWORD).await;
+    let stats = Call::new(client().get(served.url("/cache/stats"))).by(&admin);
+    stats.await.expect(200);
+    served.signal(Signal::SIGTERM);
+    assert_eq!(served.ended().await.0, Some(0));
+}
+
+#[test]
+fn production_does_not_take_over_the_development_admin() {
+    let store = Store::fresh(Storage::Sqlite);
+    let mut served = Shell::on(&store.url()).serve(&["serve"]);
+    served.signal(Signal::SIGTERM);
+    let runtime = tokio::runtime::Runtime::new().expect("there is room for a runtime");
+    assert_eq!(runtime.block_on(served.ended()).0, Some(0));
+    let production = Shell::on(&store.url())
+        .with("ALACENA_PROFILE", "production")
+        .with("ALACENA__SERVER__PORT", "0")
+        .with(
+            "ALACENA__AUTH__JWT_SECRET",
+            "a secret of thirty-two bytes and more",
+        );
+    let refused = production.run(&["serve"]).expect(1);
+    assert!(refused.err.contains("reset-password"), "{}", refused.err);
+    let seed = production.run(&["seed", "--users", "1"]).expect(1);
+    assert!(seed.err.contains("--password"), "{}", seed.err);
+}
