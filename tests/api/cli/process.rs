@@ -54,7 +54,8 @@ impl From<Output> for Done {
 impl Shell {
     pub(super) fn new() -> Self {
         Self {
-            folder: tempfile::tempdir().expect("there is room for a folder"),
+            folder: tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))
+                .expect("there is room for a folder"),
             environment: vec![],
         }
     }

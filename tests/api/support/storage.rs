@@ -21,9 +21,10 @@ pub(crate) enum Store {
 impl Store {
     pub(crate) fn fresh(storage: Storage) -> Self {
         match storage {
-            Storage::Sqlite => {
-                Self::Sqlite(tempfile::tempdir().expect("there is room for a folder"))
-            }
+            Storage::Sqlite => Self::Sqlite(
+                tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR"))
+                    .expect("there is room for a folder"),
+            ),
             Storage::Postgres => {
                 let url = Postgres::shared().create_database();
                 Self::Postgres(url.expect("the shared server makes databases"))
