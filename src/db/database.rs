@@ -14,6 +14,9 @@ use super::modified::Modified;
 use super::reach::Reach;
 use crate::config::DatabaseConfig;
 
+/// A connection taken out of the pool, which it goes back to when dropped.
+type Checkout = r2d2::PooledConnection<ConnectionManager>;
+
 type Transactions = <DbConnection as Connection>::TransactionManager;
 
 /// What a statement may take longer to end than its timeout says.
@@ -104,7 +107,8 @@ impl Database {
         let _permit = self.permit(&self.connections).await?;
         let database = self.clone();
         let answer = self.runtime.spawn_blocking(move || {
-            database.with_live_connection(|connection| query(&mut connection.inner))
+            let answer = database.on_live_connection(|connection| query(&mut connection.inner));
+            answer.map(|(value, _)| value)
         });
         // The server ends a statement of its own accord after `timeout`. Who hears nothing for
         // longer than that hears nothing at all.
@@ -199,44 +203,34 @@ impl Database {
 
     /// A connection in a transaction. BEGIN is also what tells a lost connection, before anything
     /// was changed.
-    fn begin(&self) -> Result<r2d2::PooledConnection<ConnectionManager>, DbError> {
-        let mut begun = None;
-        self.with_live_connection_kept(
-            |connection| Transactions::begin_transaction(&mut connection.inner),
-            &mut begun,
-        )?;
-        begun.ok_or(DbError::Busy)
-    }
-
-    fn with_live_connection<T>(
-        &self,
-        query: impl Fn(&mut PooledConnection) -> QueryResult<T>,
-    ) -> Result<T, DbError> {
-        self.with_live_connection_kept(query, &mut None)
+    fn begin(&self) -> Result<Checkout, DbError> {
+        let begin = |connection: &mut PooledConnection| {
+            Transactions::begin_transaction(&mut connection.inner)
+        };
+        self.on_live_connection(begin)
+            .map(|((), connection)| connection)
     }
 
     /// Runs `query` on one connection after another until one is not lost, at most once for each
-    /// that may lie in the pool, and leaves that one in `kept`.
-    fn with_live_connection_kept<T>(
+    /// that may lie in the pool. Answers that connection too.
+    fn on_live_connection<T>(
         &self,
         query: impl Fn(&mut PooledConnection) -> QueryResult<T>,
-        kept: &mut Option<r2d2::PooledConnection<ConnectionManager>>,
-    ) -> Result<T, DbError> {
+    ) -> Result<(T, Checkout), DbError> {
         for _ in 0..=self.pool_size {
             let mut connection = self.checkout()?;
             match query(&mut connection) {
                 Err(error) if is_lost(&error) => connection.lost = true,
                 result => {
                     self.reach.answered();
-                    *kept = Some(connection);
-                    return result.map_err(DbError::from);
+                    return Ok((result?, connection));
                 }
             }
         }
         Err(DbError::unavailable("every connection was lost"))
     }
 
-    fn checkout(&self) -> Result<r2d2::PooledConnection<ConnectionManager>, DbError> {
+    fn checkout(&self) -> Result<Checkout, DbError> {
         let pool = self.pool();
         if let Some(connection) = pool.try_get() {
             return Ok(connection);
