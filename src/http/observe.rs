@@ -7,9 +7,7 @@ use std::task::{Context, Poll, ready as poll_ready};
 use std::time::Instant;
 
 use actix_web::body::{BoxBody, MessageBody};
-use actix_web::dev::{
-    AppService, HttpServiceFactory, Service, ServiceRequest, ServiceResponse, Transform,
-};
+use actix_web::dev::{HttpServiceFactory, Service, ServiceRequest, ServiceResponse, Transform};
 use actix_web::http::Method;
 use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::{HttpRequest, Resource, Responder, ResponseError, Route, web};
@@ -68,16 +66,7 @@ impl Observer {
         let resource = routes
             .into_iter()
             .fold(web::resource(pattern), Resource::route);
-        Registered(resource.wrap(self.of(pattern)))
-    }
-}
-
-/// Hides the type that wrapping gives a resource.
-struct Registered<T>(T);
-
-impl<T: HttpServiceFactory> HttpServiceFactory for Registered<T> {
-    fn register(self, config: &mut AppService) {
-        self.0.register(config);
+        resource.wrap(self.of(pattern))
     }
 }
 
