@@ -1,3 +1,4 @@
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -17,13 +18,58 @@ pub struct Ticket {
     key: Key,
     epoch: u128,
     order: u64,
+    lease: Option<Lease>,
+    far: Option<Box<Ticket>>,
+}
+
+/// A ticket's term, where tickets have one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lease {
+    /// It ends so long after it was handed out, or last [renewed](CacheBackend::renew).
+    pub life: Duration,
+    /// Whether another is loading the value already, most likely. Whoever has such a ticket may
+    /// wait for them, and may as well load.
+    pub is_awaited: bool,
 }
 
 impl Ticket {
     /// For backends: a ticket for `key`, good while the key is in `epoch`, and taken after every
     /// ticket of the key that has a lower `order`.
     pub fn new(key: Key, epoch: u128, order: u64) -> Self {
-        Self { key, epoch, order }
+        Self {
+            key,
+            epoch,
+            order,
+            lease: None,
+            far: None,
+        }
+    }
+
+    /// For backends: the same ticket, for a term.
+    pub fn leased(self, lease: Lease) -> Self {
+        Self {
+            lease: Some(lease),
+            ..self
+        }
+    }
+
+    /// For backends of two tiers: the right to store in both. Without the far one, in near alone.
+    pub fn with_far(self, far: Option<Self>) -> Self {
+        Self {
+            far: far.map(Box::new),
+            ..self
+        }
+    }
+
+    /// The tickets that [`with_far`](Self::with_far) made one of.
+    pub fn split(mut self) -> (Self, Option<Self>) {
+        let far = self.far.take();
+        (self, far.map(|far| *far))
+    }
+
+    /// The far one of the two.
+    pub fn far(&self) -> Option<&Self> {
+        self.far.as_deref()
     }
 
     /// The key it is for.
@@ -33,13 +79,20 @@ impl Ticket {
 
     /// Two tickets of one key have the same epoch only if nothing voided the key between them.
     /// Loads under the same epoch may therefore be shared (recovery rule 8).
+    ///
+    /// A ticket for two tiers has both epochs in it: the far one is drawn at random.
     pub fn epoch(&self) -> u128 {
-        self.epoch
+        self.epoch ^ self.far.as_ref().map_or(0, |far| far.epoch)
     }
 
     /// What was loaded under a later ticket is not overwritten under an earlier one.
     pub fn order(&self) -> u64 {
         self.order
+    }
+
+    /// Its term, or its far one's.
+    pub fn lease(&self) -> Option<Lease> {
+        self.lease.or(self.far.as_ref()?.lease)
     }
 }
 
@@ -97,10 +150,23 @@ pub enum Voided {
 pub struct BackendStats {
     /// Entries kept, approximately.
     pub entries: u64,
-    /// Bytes they take, approximately.
+    /// Bytes they take, approximately; or that the shared server takes, with all that is in it.
     pub used_memory: u64,
     /// Connections that the shared server has, from anybody.
     pub connected_clients: u64,
+    /// What went between this process and the shared server.
+    pub far: Option<FarStats>,
+}
+
+/// What went to a far store and came back.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FarStats {
+    /// Commands sent.
+    pub commands: u64,
+    /// Those that failed or were not answered in time.
+    pub failures: u64,
+    /// Entries that were not what this service had stored there. They were refused and removed.
+    pub forged: u64,
 }
 
 /// Where entries are kept.
@@ -123,6 +189,11 @@ pub trait CacheBackend: Send + Sync + 'static {
     /// Whether the backend keeps anything at all at present.
     fn is_available(&self) -> bool;
 
+    /// Why it does less than it could, if it does.
+    fn trouble(&self) -> Option<Arc<str>> {
+        None
+    }
+
     /// A fresh entry that is at hand without waiting. The hot path: no future, no lock.
     fn peek(&self, key: &Key, now: Timestamp) -> Option<Entry>;
 
@@ -131,6 +202,13 @@ pub trait CacheBackend: Send + Sync + 'static {
 
     /// A ticket for a writer, to be taken before its transaction begins.
     async fn ticket(&self, key: &Key) -> Option<Ticket>;
+
+    /// Renews a ticket's lease: its holder is still loading. Without this a ticket may end before
+    /// the load does, which costs a fill.
+    async fn renew(&self, _: &Ticket) {}
+
+    /// Gives back a ticket that nothing will be stored under, so that nobody waits for it.
+    async fn release(&self, _: Ticket) {}
 
     /// Stores what was loaded, if the ticket is still good.
     async fn fill(&self, ticket: Ticket, entry: Entry) -> Filled;

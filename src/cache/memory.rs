@@ -277,7 +277,7 @@ impl CacheBackend for MemoryBackend {
         BackendStats {
             entries: self.entries.entry_count(),
             used_memory: self.entries.weighted_size(),
-            connected_clients: 0,
+            ..BackendStats::default()
         }
     }
 }

@@ -6,11 +6,14 @@
 //! and that every void of the key destroys.
 //!
 //! * [`Cache`] is what services use: typed reads that coalesce, writes that cannot lose their void.
-//! * [`CacheBackend`] is what it stands on: [`MemoryBackend`] and [`NullBackend`].
+//! * [`CacheBackend`] is what it stands on: [`MemoryBackend`], [`RedisBackend`], [`TieredBackend`]
+//!   (memory in front of Redis) and [`NullBackend`].
 //!
 //! This module moves bytes and knows no user: it depends on nothing else in the crate.
 
 mod backend;
+mod breaker;
+mod budget;
 mod cached;
 mod change;
 mod clock;
@@ -23,11 +26,16 @@ mod memory;
 mod null;
 mod pattern;
 mod policy;
+mod redis;
 mod source;
 mod stats;
 mod tasks;
+mod tiered;
 
-pub use backend::{BackendStats, CacheBackend, Filled, Lookup, Mode, Ticket, Tier, Voided};
+pub use backend::{
+    BackendStats, CacheBackend, FarStats, Filled, Lease, Lookup, Mode, Ticket, Tier, Voided,
+};
+pub use budget::{Spent, one_budget};
 pub use cached::Cacheable;
 pub use change::{Change, Written};
 pub use clock::{Clock, ManualClock, SystemClock, Timestamp};
@@ -39,6 +47,8 @@ pub use memory::MemoryBackend;
 pub use null::NullBackend;
 pub use pattern::{Pattern, PatternError};
 pub use policy::Policy;
+pub use redis::{RedisAddress, RedisBackend, RedisServer, RedisServerError, RedisSettings};
 pub use source::{Forward, Hit, Read, Source, SourceError};
 pub use stats::{CacheStats, ShardedCounter};
 pub use tasks::Tasks;
+pub use tiered::TieredBackend;

@@ -5,6 +5,8 @@ use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tokio_util::task::TaskTracker;
 
+use super::budget::same_budget;
+
 /// Runs what must not be cancelled: a task started here goes on when the request that asked for
 /// it is gone, on a runtime that outlives the HTTP workers, and is waited for at shutdown.
 #[derive(Clone, Debug)]
@@ -25,12 +27,12 @@ impl Tasks {
         }
     }
 
-    /// Starts a task.
+    /// Starts a task, on the budget of the request that starts it.
     pub fn spawn<F>(&self, future: F) -> JoinHandle<F::Output>
     where
         F: Future<Output: Send + 'static> + Send + 'static,
     {
-        self.tracker.spawn_on(future, &self.runtime)
+        self.tracker.spawn_on(same_budget(future), &self.runtime)
     }
 
     /// Waits until every task has ended, or for `patience`. Answers whether all have.

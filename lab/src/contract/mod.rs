@@ -5,11 +5,14 @@
 //! alacena_lab::backend_contract!(memory, async { MemoryBackend::new(1 << 20) });
 //! ```
 //!
-//! makes a module `memory` with one test for each law. A backend that keeps nothing is put to
-//! `backend_contract!(safety: …)`, which leaves out the laws that ask for hits.
+//! makes a module `memory` with one test for each law. A backend whose entries are elsewhere, so that
+//! it finds none without waiting, is put to `backend_contract!(far: …)`; one that keeps nothing, or
+//! may lose it at any time, to `backend_contract!(safety: …)`, which leaves out the laws that ask for
+//! hits.
 
 pub mod backend;
 pub mod cache;
+pub mod peek;
 pub mod schedule;
 pub mod source;
 
@@ -41,25 +44,21 @@ macro_rules! backend_contract {
             #[allow(unused_imports, reason = "the expression may need none of them")]
             use super::*;
 
-            $crate::backend_contract!(@laws backend, $make,
-                a_filled_entry_is_found_and_an_absence_too
-                an_entry_past_its_time_is_no_hit_but_is_kept
-                a_refresh_finds_no_hit
-                a_group_void_takes_every_page_and_no_other_key
-                a_void_writes_through_under_a_good_ticket
-                clear_counts_what_it_takes_and_takes_what_matches
-                odd_keys_are_keys_like_any_other
+            $crate::backend_contract!(@laws peek, $make,
+                a_peek_finds_what_is_fresh_and_wants_no_refresh
+                a_peek_finds_values_of_its_own_type_only
+                a_peek_counts_as_a_hit_or_not_at_all
             );
-            $crate::backend_contract!(@laws cache, $make,
-                readers_that_miss_together_share_one_load
-                an_absence_is_remembered_for_its_own_time
-                a_hit_near_its_end_is_loaded_anew_in_the_background
-                an_outage_is_bridged_up_to_the_limit
-                a_first_caller_who_hangs_up_does_not_stop_the_load
-                ttls_keep_within_their_jitter
-                bytes_of_another_type_are_a_miss
-                hits_and_misses_are_counted_once
-            );
+            $crate::backend_contract!(@hits $make);
+            $crate::backend_contract!(@safety $make);
+        }
+    };
+    (far: $name:ident, $make:expr) => {
+        mod $name {
+            #[allow(unused_imports, reason = "the expression may need none of them")]
+            use super::*;
+
+            $crate::backend_contract!(@hits $make);
             $crate::backend_contract!(@safety $make);
         }
     };
@@ -70,6 +69,27 @@ macro_rules! backend_contract {
 
             $crate::backend_contract!(@safety $make);
         }
+    };
+    (@hits $make:expr) => {
+        $crate::backend_contract!(@laws backend, $make,
+            a_filled_entry_is_found_and_an_absence_too
+            an_entry_past_its_time_is_no_hit_but_is_kept
+            a_refresh_finds_no_hit
+            a_group_void_takes_every_page_and_no_other_key
+            a_void_writes_through_under_a_good_ticket
+            clear_counts_what_it_takes_and_takes_what_matches
+            odd_keys_are_keys_like_any_other
+        );
+        $crate::backend_contract!(@laws cache, $make,
+            readers_that_miss_together_share_one_load
+            an_absence_is_remembered_for_its_own_time
+            a_hit_near_its_end_is_loaded_anew_in_the_background
+            an_outage_is_bridged_up_to_the_limit
+            a_first_caller_who_hangs_up_does_not_stop_the_load
+            ttls_keep_within_their_jitter
+            bytes_of_another_type_are_a_miss
+            hits_and_misses_are_counted_once
+        );
     };
     (@safety $make:expr) => {
         $crate::backend_contract!(@laws backend, $make,

@@ -1,16 +1,20 @@
+mod load;
+mod write;
+
 use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::backend::{BackendStats, CacheBackend, Filled, Lookup, Mode, Ticket, Tier, Voided};
+use self::load::Loaded;
+use super::backend::{BackendStats, CacheBackend, Lookup, Mode, Tier};
 use super::cached::Cacheable;
-use super::change::{Change, Written};
+use super::change::Change;
 use super::clock::{Clock, Timestamp};
 use super::counters::Count;
 use super::entry::Entry;
-use super::flight::{Flight, Flights};
+use super::flight::Flights;
 use super::key::Key;
 use super::pattern::Pattern;
 use super::policy::Policy;
@@ -29,13 +33,6 @@ pub struct Cache {
     tasks: Tasks,
     counts: Arc<Counts>,
     counts_reads: bool,
-}
-
-/// What a flight brings home.
-#[derive(Clone)]
-struct Loaded<T> {
-    value: Option<T>,
-    stored: bool,
 }
 
 impl Cache {
@@ -112,7 +109,7 @@ impl Cache {
                     log::debug!("hit {key}");
                     self.count(hit.source);
                     if entry.wants_refresh(now) {
-                        self.refresh(key.clone(), policy, load).await;
+                        self.refresh(key, &entry, policy, load);
                     }
                     return Ok(hit);
                 }
@@ -165,214 +162,6 @@ impl Cache {
         }
     }
 
-    /// Loads, in company where there is a ticket and the answer may be shared.
-    async fn load<T, E, F>(
-        &self,
-        key: &Key,
-        policy: Policy,
-        mode: Mode,
-        ticket: Option<Ticket>,
-        load: impl FnOnce() -> F + Send + 'static,
-    ) -> Result<(Loaded<T>, bool), E>
-    where
-        T: Cacheable,
-        E: SourceError,
-        F: Future<Output = Result<Option<T>, E>> + Send + 'static,
-    {
-        let Some(ticket) = ticket else {
-            return load().await.map(|value| {
-                (
-                    Loaded {
-                        value,
-                        stored: false,
-                    },
-                    false,
-                )
-            });
-        };
-        // A refresh must not join a load that began before it.
-        if mode == Mode::Refresh {
-            let cache = self.clone();
-            let alone = async move { cache.load_and_fill(ticket, policy, load()).await };
-            let loaded = self
-                .tasks
-                .spawn(alone)
-                .await
-                .unwrap_or_else(|_| Err(E::interrupted()));
-            return loaded.map(|loaded| (loaded, false));
-        }
-        let (seat, flight) = self.flights.board(key, ticket.epoch());
-        let collapsed = flight.is_none();
-        let spare = match flight {
-            Some(flight) => {
-                self.fly(flight, ticket, policy, load);
-                None
-            }
-            None => {
-                increment(&self.counts.coalesced);
-                Some(load)
-            }
-        };
-        match (seat.landing::<Result<Loaded<T>, E>>().await, spare) {
-            (Some(outcome), _) => outcome.map(|loaded| (loaded, collapsed)),
-            // The flight was abandoned: whoever only waited can still load for themself.
-            (None, Some(load)) => load().await.map(|value| {
-                (
-                    Loaded {
-                        value,
-                        stored: false,
-                    },
-                    false,
-                )
-            }),
-            (None, None) => Err(E::interrupted()),
-        }
-    }
-
-    fn fly<T, E, F>(
-        &self,
-        flight: Flight,
-        ticket: Ticket,
-        policy: Policy,
-        load: impl FnOnce() -> F + Send + 'static,
-    ) where
-        T: Cacheable,
-        E: SourceError,
-        F: Future<Output = Result<Option<T>, E>> + Send + 'static,
-    {
-        let cache = self.clone();
-        self.tasks.spawn(async move {
-            flight.land(cache.load_and_fill(ticket, policy, load()).await);
-        });
-    }
-
-    async fn load_and_fill<T, E>(
-        &self,
-        ticket: Ticket,
-        policy: Policy,
-        load: impl Future<Output = Result<Option<T>, E>>,
-    ) -> Result<Loaded<T>, E>
-    where
-        T: Cacheable,
-    {
-        let value = load.await?;
-        if value.is_none() && policy.negative_ttl.is_zero() {
-            return Ok(Loaded {
-                value,
-                stored: false,
-            });
-        }
-        let entry = policy.entry(value.as_ref().map(Cacheable::to_bytes), self.clock.now());
-        let key = ticket.key().clone();
-        let filled = self.backend.fill(ticket, entry).await;
-        log::debug!("fill {key}: {filled:?}");
-        increment(match filled {
-            Filled::Stored => &self.counts.fills,
-            Filled::Refused => &self.counts.fills_refused,
-        });
-        Ok(Loaded {
-            value,
-            stored: filled == Filled::Stored,
-        })
-    }
-
-    /// Loads an entry anew in the background, if nobody is doing so.
-    async fn refresh<T, E, F>(
-        &self,
-        key: Key,
-        policy: Policy,
-        load: impl FnOnce() -> F + Send + 'static,
-    ) where
-        T: Cacheable,
-        E: SourceError,
-        F: Future<Output = Result<Option<T>, E>> + Send + 'static,
-    {
-        let Some(ticket) = self.backend.ticket(&key).await else {
-            return;
-        };
-        if let (_, Some(flight)) = self.flights.board(&key, ticket.epoch()) {
-            log::debug!("refresh {key}");
-            increment(&self.counts.refreshes);
-            self.fly(flight, ticket, policy, load);
-        }
-    }
-
-    /// Writes to the source of truth and makes what it changed stale, in a task that nobody can
-    /// cancel: once `work` has committed, its void follows, even if the caller is gone.
-    ///
-    /// The writer's ticket is taken before `work` begins; the void comes after its commit and
-    /// before this answers. What [`Written::through`] hands on is stored only if no other void
-    /// came between.
-    ///
-    /// # Errors
-    /// What `work` answers. If it may have committed all the same, its void was sent too.
-    pub async fn write<T, E>(
-        &self,
-        change: Change,
-        work: impl Future<Output = Result<Written<T>, E>> + Send + 'static,
-    ) -> Result<T, E>
-    where
-        T: Send + 'static,
-        E: SourceError,
-    {
-        let cache = self.clone();
-        let task = self
-            .tasks
-            .spawn(async move { cache.write_and_void(change, work).await });
-        task.await.unwrap_or_else(|_| Err(E::interrupted()))
-    }
-
-    async fn write_and_void<T, E: SourceError>(
-        &self,
-        mut change: Change,
-        work: impl Future<Output = Result<Written<T>, E>>,
-    ) -> Result<T, E> {
-        let unfinished = DistrustOnDrop(self);
-        let ticket = match change.written() {
-            Some(key) => self.backend.ticket(key).await,
-            None => None,
-        };
-        let result = match work.await {
-            Ok(Written {
-                result,
-                also,
-                through,
-            }) => {
-                change.extend(also);
-                let through = ticket.zip(through).map(|(ticket, (value, policy))| {
-                    (ticket, policy.entry(value, self.clock.now()))
-                });
-                self.void(&change, through).await;
-                Ok(result)
-            }
-            Err(error) if error.may_have_committed() => {
-                // A commit whose outcome is unknown voids too (rule 3 of the idea).
-                self.void(&change, None).await;
-                if change.written().is_none() {
-                    self.distrust("a write of unknown outcome may have made something new");
-                }
-                Err(error)
-            }
-            Err(error) => Err(error),
-        };
-        std::mem::forget(unfinished);
-        result
-    }
-
-    async fn void(&self, change: &Change, through: Option<(Ticket, Entry)>) {
-        log::debug!("void {change}");
-        increment(&self.counts.voids);
-        if self.backend.void(change, through).await == Voided::Unconfirmed {
-            increment(&self.counts.voids_unconfirmed);
-        }
-    }
-
-    fn distrust(&self, why: &str) {
-        log::warn!("everything cached is distrusted: {why}");
-        increment(&self.counts.distrusts);
-        self.backend.distrust();
-    }
-
     /// Counts a read by its outcome. Reads count themselves, unless this cache is
     /// [not counting them](Self::not_counting_reads) because they are part of another.
     pub fn count(&self, source: Source) {
@@ -413,6 +202,11 @@ impl Cache {
         self.backend.is_available()
     }
 
+    /// Why the backend does less than it could, if it does.
+    pub fn trouble(&self) -> Option<Arc<str>> {
+        self.backend.trouble()
+    }
+
     /// The backend's name.
     pub fn backend_name(&self) -> &'static str {
         self.backend.name()
@@ -426,17 +220,6 @@ impl Cache {
     /// What its backend knows of itself.
     pub async fn backend_stats(&self) -> BackendStats {
         self.backend.stats().await
-    }
-}
-
-/// Distrusts everything if a write ends without its void, by a panic or by the runtime's end: it
-/// may have committed, and nobody knows what.
-struct DistrustOnDrop<'a>(&'a Cache);
-
-impl Drop for DistrustOnDrop<'_> {
-    fn drop(&mut self) {
-        self.0
-            .distrust("a write ended before it could void what it changed");
     }
 }
 

@@ -1,0 +1,216 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use tokio::sync::{Notify, SetOnce};
+
+/// So many failures ...
+const FAILURES: usize = 5;
+
+/// ... within this time open a breaker.
+const WINDOW: Duration = Duration::from_secs(1);
+
+/// Decides whether a far store is asked: a circuit breaker whose memory is the distrust counter.
+///
+/// It opens after a few failures, so that an outage costs a few waits and not one for each request,
+/// and at once where the store may now hold something stale. It closes only by a
+/// [recovery](Self::close) during which nothing raised a doubt (recovery rule 1: a counter, not a
+/// flag). Nobody tries while it is open but whoever recovers.
+#[derive(Debug)]
+pub(super) struct Breaker {
+    /// Of what it speaks in the log.
+    store: String,
+    /// Counts whatever makes the store doubtful.
+    doubts: AtomicU64,
+    /// How many doubts there were when the last successful recovery began. While it is equal to
+    /// `doubts`, the breaker is closed.
+    settled: AtomicU64,
+    state: Mutex<State>,
+    opened: Notify,
+    tried: SetOnce<()>,
+}
+
+#[derive(Debug)]
+enum State {
+    /// Nobody has tried yet.
+    New,
+    /// With the times of the last failures.
+    Closed(Vec<Instant>),
+    Open {
+        since: Instant,
+        reason: Arc<str>,
+    },
+}
+
+impl Breaker {
+    /// A breaker that is open until the first recovery: start-up is one (recovery rule 7).
+    pub(super) fn new(store: String) -> Self {
+        Self {
+            store,
+            doubts: AtomicU64::new(1),
+            settled: AtomicU64::new(0),
+            state: Mutex::new(State::New),
+            opened: Notify::new(),
+            tried: SetOnce::new(),
+        }
+    }
+
+    /// Whether the store is asked and trusted.
+    pub(super) fn is_closed(&self) -> bool {
+        self.settled.load(Ordering::SeqCst) == self.doubts.load(Ordering::SeqCst)
+    }
+
+    /// Why it is open.
+    pub(super) fn reason(&self) -> Option<Arc<str>> {
+        match &*self.state.lock() {
+            State::Closed(_) => None,
+            State::New => Some("not connected yet".into()),
+            State::Open { reason, .. } => Some(Arc::clone(reason)),
+        }
+    }
+
+    /// Counts a failure that cost a request nothing but time. A few of them open the breaker.
+    pub(super) fn failure(&self, reason: &str) {
+        let is_one_too_many = match &mut *self.state.lock() {
+            State::Closed(failures) => {
+                let now = Instant::now();
+                failures.retain(|failure| now - *failure < WINDOW);
+                failures.push(now);
+                failures.len() >= FAILURES
+            }
+            State::New | State::Open { .. } => false,
+        };
+        if is_one_too_many {
+            self.doubt(reason);
+        }
+    }
+
+    /// Opens at once: the store may hold what has gone stale, or be another than it was.
+    pub(super) fn doubt(&self, reason: &str) {
+        // Before anything else: who reads `is_closed` from here on finds it open.
+        self.doubts.fetch_add(1, Ordering::SeqCst);
+        self.open(reason);
+        self.opened.notify_one();
+    }
+
+    /// The store could not be recovered.
+    pub(super) fn still_open(&self, reason: &str) {
+        self.open(reason);
+    }
+
+    fn open(&self, reason: &str) {
+        let _ = self.tried.set(());
+        let mut state = self.state.lock();
+        match &mut *state {
+            State::Open { reason: last, .. } => *last = reason.into(),
+            State::New | State::Closed(_) => {
+                log::warn!("{} is not used from now on: {reason}", self.store);
+                *state = State::Open {
+                    since: Instant::now(),
+                    reason: reason.into(),
+                };
+            }
+        }
+    }
+
+    /// The doubts that a recovery which begins now can settle.
+    pub(super) fn doubts(&self) -> u64 {
+        self.doubts.load(Ordering::SeqCst)
+    }
+
+    /// Ends a recovery that began at so many `doubts`. Answers whether that closed the breaker: it
+    /// stays open if there have been more since.
+    pub(super) fn close(&self, doubts: u64) -> bool {
+        let mut state = self.state.lock();
+        self.settled.store(doubts, Ordering::SeqCst);
+        if !self.is_closed() {
+            return false;
+        }
+        match &*state {
+            State::New => log::info!("{} is used", self.store),
+            State::Closed(_) => {}
+            State::Open { since, .. } => {
+                log::info!(
+                    "{} is used again, after {:.1?}",
+                    self.store,
+                    since.elapsed()
+                );
+            }
+        }
+        *state = State::Closed(Vec::new());
+        let _ = self.tried.set(());
+        true
+    }
+
+    /// Waits until the store was tried once, with whatever success.
+    pub(super) async fn tried(&self) {
+        self.tried.wait().await;
+    }
+
+    /// Waits until it is opened.
+    pub(super) async fn opened(&self) {
+        while self.is_closed() {
+            self.opened.notified().await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn closed() -> Breaker {
+        let breaker = Breaker::new("the store".into());
+        assert!(!breaker.is_closed(), "start-up is a recovery");
+        assert!(breaker.close(breaker.doubts()));
+        breaker
+    }
+
+    #[test]
+    fn a_few_failures_open_it_and_one_fewer_does_not() {
+        let breaker = closed();
+        for _ in 1..FAILURES {
+            breaker.failure("slow");
+        }
+        assert!(breaker.is_closed());
+        breaker.failure("slow");
+        assert!(!breaker.is_closed());
+        assert_eq!(breaker.reason().as_deref(), Some("slow"));
+    }
+
+    #[test]
+    fn failures_before_a_recovery_do_not_count_after_it() {
+        let breaker = closed();
+        for _ in 1..FAILURES {
+            breaker.failure("slow");
+        }
+        assert!(breaker.close(breaker.doubts()));
+        breaker.failure("slow");
+        assert!(breaker.is_closed());
+    }
+
+    #[test]
+    fn a_doubt_during_a_recovery_keeps_it_open() {
+        let breaker = closed();
+        breaker.doubt("a void was lost");
+        let doubts = breaker.doubts();
+        breaker.doubt("another void was lost");
+        assert!(!breaker.close(doubts));
+        assert_eq!(breaker.reason().as_deref(), Some("another void was lost"));
+        assert!(breaker.close(breaker.doubts()));
+        assert_eq!(breaker.reason(), None);
+    }
+
+    #[tokio::test]
+    async fn whoever_recovers_is_woken() {
+        let breaker = Arc::new(closed());
+        let woken = tokio::spawn({
+            let breaker = Arc::clone(&breaker);
+            async move { breaker.opened().await }
+        });
+        tokio::task::yield_now().await;
+        breaker.doubt("a void was lost");
+        woken.await.expect("no panic");
+    }
+}

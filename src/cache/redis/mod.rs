@@ -1,0 +1,454 @@
+//! Entries in a Redis that instances share, and everything that keeps it from being believed too
+//! much.
+//!
+//! An entry is stored behind its *stamp*: the namespace's token and, for a key in a group, the
+//! group's mark. It is a hit only while the stamp is the present one, so that changing or losing a
+//! mark drops everything that carries it, in one operation and however many keys that are. One
+//! `MGET` fetches the marks together with the entry: a hit is one round trip and no script.
+//!
+//! A *lease* beside the key holds the id that tickets carry. Voiding deletes it, so a ticket from
+//! before compares with nothing. It also says who loads the key, for others to wait.
+
+mod link;
+mod names;
+mod recovery;
+mod script;
+mod seal;
+mod settings;
+mod stored;
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use deadpool_redis::redis::{self, Value, cmd};
+use tokio::task::AbortHandle;
+
+pub use settings::{RedisAddress, RedisServer, RedisServerError, RedisSettings};
+
+use self::link::{Link, NoAnswer};
+use self::names::Names;
+use self::script::{Call, Script, delete};
+use self::seal::{HEAD, Sealer, Unsealed};
+use self::stored::Stored;
+use super::backend::{
+    BackendStats, CacheBackend, FarStats, Filled, Lease, Lookup, Mode, Ticket, Tier, Voided,
+};
+use super::change::Change;
+use super::clock::Timestamp;
+use super::counters::{Count, Counters};
+use super::entry::Entry;
+use super::key::{Group, Key};
+use super::pattern::Pattern;
+use super::stats::increment;
+
+/// How many names one step of a clear asks for.
+const SCANNED_AT_ONCE: usize = 500;
+
+/// How often a claim looks at an entry that came in between before it does without a ticket.
+const CLAIMS: usize = 2;
+
+/// Keeps entries in a Redis. Where that is away or doubtful, it keeps nothing: see
+/// [`TieredBackend`](super::TieredBackend) for what goes on meanwhile.
+pub struct RedisBackend {
+    link: Arc<Link>,
+    names: Names,
+    sealer: Sealer,
+    lease: Duration,
+    counters: Counters,
+    forged: AtomicU64,
+    keeper: AbortHandle,
+}
+
+/// Random bytes that nobody else will ever draw.
+fn random_mark() -> [u8; 16] {
+    fastrand::u128(..).to_be_bytes()
+}
+
+impl RedisBackend {
+    /// A backend that connects by itself, now and whenever the connection is lost. `before_trust`
+    /// is done each time before Redis is trusted: whatever is copied from it must be dropped there.
+    ///
+    /// # Errors
+    /// Where the settings can never lead to a connection.
+    ///
+    /// # Panics
+    /// Outside a Tokio runtime.
+    pub fn new(
+        settings: &RedisSettings,
+        before_trust: impl Fn() + Send + Sync + 'static,
+    ) -> Result<Self, RedisServerError> {
+        let link = Arc::new(Link::new(settings)?);
+        let names = Names::new(&settings.namespace);
+        let keep = recovery::keep(Arc::clone(&link), names.clone(), Box::new(before_trust));
+        Ok(Self {
+            link,
+            names,
+            sealer: Sealer::new(settings.secret),
+            lease: settings.lease,
+            counters: Counters::new(),
+            forged: AtomicU64::new(0),
+            keeper: tokio::spawn(keep).abort_handle(),
+        })
+    }
+
+    /// Waits until it is known whether Redis can be used.
+    pub async fn tried(&self) {
+        self.link.breaker().tried().await;
+    }
+
+    /// The sealed entry under the key, if it is live. `Err` if Redis was no help.
+    async fn find(&self, key: &Key) -> Result<Option<Bytes>, NoAnswer> {
+        let mut look = cmd("MGET");
+        for mark in self.names.marks(key.group()) {
+            look.arg(mark);
+        }
+        let mut found = self.link.ask_for(look.arg(self.names.entry(key))).await?;
+        let stored = found.pop().and_then(Stored::parse);
+        let live = stored.filter(|stored| match &found[..] {
+            [token, group @ ..] => stored.is_of(token) && stored.is_in(group.first()),
+            [] => false,
+        });
+        Ok(live.map(|stored| stored.sealed))
+    }
+
+    /// The live entries of keys whose groups are not known.
+    async fn entries(&self, keys: &[Key]) -> Result<Vec<Option<Entry>>, NoAnswer> {
+        let mut look = cmd("MGET");
+        look.arg(self.names.token());
+        for key in keys {
+            look.arg(self.names.entry(key));
+        }
+        let mut found = self.link.ask_for(&look).await?.into_iter();
+        let token = found.next().unwrap_or(Value::Nil);
+        let opened: Vec<Option<(Stored, Unsealed)>> = keys
+            .iter()
+            .zip(found)
+            .map(|(key, stored)| {
+                let stored = Stored::parse(stored).filter(|stored| stored.is_of(&token))?;
+                let name = self.names.entry(key);
+                let unsealed = self.sealer.unseal(&name, stored.sealed.clone())?;
+                Some((stored, unsealed))
+            })
+            .collect();
+        // The entry itself says which group it is in.
+        let groups: BTreeSet<&Bytes> = opened
+            .iter()
+            .flatten()
+            .filter(|(stored, _)| stored.has_group())
+            .map(|(_, unsealed)| &unsealed.group)
+            .collect();
+        let mut marks = BTreeMap::new();
+        if !groups.is_empty() {
+            let mut look = cmd("MGET");
+            for group in &groups {
+                look.arg(self.names.group(&String::from_utf8_lossy(group)));
+            }
+            let found = self.link.ask_for(&look).await?;
+            marks.extend(groups.into_iter().cloned().zip(found));
+        }
+        let live = |(stored, unsealed): (Stored, Unsealed)| {
+            stored
+                .is_in(marks.get(&unsealed.group))
+                .then_some(unsealed.entry)
+        };
+        Ok(opened
+            .into_iter()
+            .map(|opened| opened.and_then(live))
+            .collect())
+    }
+
+    /// What is stored of a key.
+    fn names_of(&self, key: &Key) -> [String; 2] {
+        [self.names.lease(key), self.names.entry(key)]
+    }
+
+    fn seal(&self, key: &Key, entry: &Entry) -> Vec<u8> {
+        let group = key.group();
+        let group = group.as_ref().map(Group::name);
+        self.sealer.seal(&self.names.entry(key), group, entry)
+    }
+
+    /// Removes what is stored of these keys. Answers how many of them were live.
+    async fn remove(&self, keys: &[Key]) -> u64 {
+        if keys.is_empty() {
+            return 0;
+        }
+        let live = self.entries(keys).await.unwrap_or_default();
+        let names: Vec<String> = keys.iter().flat_map(|key| self.names_of(key)).collect();
+        let _ = self.link.void(&delete(&names)).await;
+        live.iter().flatten().count() as u64
+    }
+
+    /// The entry, unless it does not verify: then it is voided.
+    async fn unseal(&self, key: &Key, sealed: Bytes) -> Option<Entry> {
+        let unsealed = self.sealer.unseal(&self.names.entry(key), sealed);
+        if unsealed.is_none() {
+            log::debug!("{key} held what this service did not store there; removed");
+            increment(&self.forged);
+            let _ = self.void(&Change::of(key.clone()), None).await;
+        }
+        unsealed.map(|unsealed| unsealed.entry)
+    }
+
+    /// A ticket for whoever will load the key, for the moment when they have `seen` the entry with
+    /// this head, or none. If another was stored since, that one.
+    async fn claim_load(&self, key: &Key, seen: &[u8]) -> Result<Claim, NoAnswer> {
+        let call = self.claim(key).bytes("1").bytes(seen);
+        let mut answer = self.link.call(&call).await?;
+        match &mut answer {
+            Value::Array(answer) if answer.len() == 1 => match answer.remove(0) {
+                Value::BulkString(sealed) => Ok(Claim::Overtaken(sealed.into())),
+                _ => Err(self.link.senseless()),
+            },
+            answer => Ok(Claim::Ticket(self.ticket_of(key, answer)?)),
+        }
+    }
+
+    fn claim(&self, key: &Key) -> Call {
+        Script::Claim
+            .call()
+            .keys(self.names_of(key))
+            .keys(self.names.marks(key.group()))
+            .bytes(random_mark())
+            .millis(self.lease)
+    }
+
+    fn ticket_of(&self, key: &Key, answer: &Value) -> Result<Ticket, NoAnswer> {
+        let (id, order, is_awaited): (Vec<u8>, u64, bool) =
+            redis::from_redis_value_ref(answer).map_err(|_| self.link.senseless())?;
+        let id = id.try_into().map_err(|_| self.link.senseless())?;
+        let lease = Lease {
+            life: self.lease,
+            is_awaited,
+        };
+        Ok(Ticket::new(key.clone(), u128::from_be_bytes(id), order).leased(lease))
+    }
+}
+
+/// What came of a loader's claim.
+enum Claim {
+    Ticket(Ticket),
+    Overtaken(Bytes),
+}
+
+/// How long Redis keeps an entry: as long as it may answer at all. Redis takes no zero.
+fn life(entry: &Entry) -> Duration {
+    let life = entry.keep_until.since(entry.stored);
+    life.max(Duration::from_millis(1))
+}
+
+/// A miss, or an entry past its time.
+fn not_fresh(entry: Option<Entry>, ticket: Option<Ticket>, now: Timestamp) -> Lookup {
+    match entry.filter(|entry| entry.is_kept(now)) {
+        Some(entry) => Lookup::Stale(entry, Tier::Far, ticket),
+        None => Lookup::Miss(ticket),
+    }
+}
+
+#[async_trait]
+impl CacheBackend for RedisBackend {
+    fn name(&self) -> &'static str {
+        "redis"
+    }
+
+    fn is_available(&self) -> bool {
+        self.link.breaker().is_closed()
+    }
+
+    fn trouble(&self) -> Option<Arc<str>> {
+        self.link.breaker().reason()
+    }
+
+    fn peek(&self, _: &Key, _: Timestamp) -> Option<Entry> {
+        None
+    }
+
+    async fn lookup(&self, key: &Key, mode: Mode, now: Timestamp) -> Lookup {
+        let Ok(mut sealed) = self.find(key).await else {
+            return Lookup::Miss(None);
+        };
+        for _ in 0..CLAIMS {
+            let head = sealed
+                .as_ref()
+                .map(|sealed| sealed.slice(..HEAD.min(sealed.len())));
+            let entry = match sealed {
+                Some(sealed) => self.unseal(key, sealed).await,
+                None => None,
+            };
+            if mode == Mode::Refresh {
+                return not_fresh(entry, self.ticket(key).await, now);
+            }
+            if let Some(entry) = entry.as_ref().filter(|entry| entry.is_fresh(now)) {
+                return Lookup::Hit(entry.clone(), Tier::Far);
+            }
+            match self.claim_load(key, &head.unwrap_or_default()).await {
+                Ok(Claim::Ticket(ticket)) => return not_fresh(entry, Some(ticket), now),
+                Ok(Claim::Overtaken(newer)) => sealed = Some(newer),
+                Err(_) => return not_fresh(entry, None, now),
+            }
+        }
+        Lookup::Miss(None)
+    }
+
+    async fn ticket(&self, key: &Key) -> Option<Ticket> {
+        let call = self.claim(key).bytes("0").bytes("");
+        let answer = self.link.call(&call).await.ok()?;
+        self.ticket_of(key, &answer).ok()
+    }
+
+    async fn renew(&self, ticket: &Ticket) {
+        let call = Script::Renew
+            .call()
+            .key(self.names.lease(ticket.key()))
+            .bytes(ticket.epoch().to_be_bytes())
+            .millis(self.lease);
+        // A lease that is lost is found out by the fill.
+        let _ = self.link.call(&call).await;
+    }
+
+    async fn release(&self, ticket: Ticket) {
+        let call = Script::Release
+            .call()
+            .key(self.names.lease(ticket.key()))
+            .bytes(ticket.epoch().to_be_bytes())
+            .number(ticket.order());
+        let _ = self.link.call(&call).await;
+    }
+
+    async fn fill(&self, ticket: Ticket, entry: Entry) -> Filled {
+        let key = ticket.key();
+        let call = Script::Fill
+            .call()
+            .keys(self.names_of(key))
+            .keys(self.names.marks(key.group()))
+            .bytes(ticket.epoch().to_be_bytes())
+            .number(ticket.order())
+            .millis(life(&entry))
+            .bytes(self.seal(key, &entry));
+        match self.link.call(&call).await {
+            Ok(Value::Int(1)) => Filled::Stored,
+            _ => Filled::Refused,
+        }
+    }
+
+    async fn void(&self, change: &Change, through: Option<(Ticket, Entry)>) -> Voided {
+        let written = through.as_ref().map(|(ticket, _)| ticket.key());
+        let others = change.keys().filter(|key| written != Some(*key));
+        let groups = change.groups().iter();
+        let others: Vec<String> = others
+            .flat_map(|key| self.names_of(key))
+            .chain(groups.map(|group| self.names.group(group.name())))
+            .collect();
+        let answer = match through {
+            Some((ticket, entry)) => {
+                let call = Script::Void
+                    .call()
+                    .keys(self.names_of(ticket.key()))
+                    .keys(others)
+                    .bytes(ticket.epoch().to_be_bytes())
+                    .millis(life(&entry))
+                    .bytes(self.seal(ticket.key(), &entry));
+                self.link.void_by(&call).await
+            }
+            None if others.is_empty() => return Voided::Confirmed,
+            None => self.link.void(&delete(&others)).await,
+        };
+        match answer {
+            Ok(_) => Voided::Confirmed,
+            Err(_) => Voided::Unconfirmed,
+        }
+    }
+
+    fn distrust(&self) {
+        self.link.doubt("it is not known what a write made stale");
+    }
+
+    async fn clear(&self, pattern: &Pattern) -> u64 {
+        let mut cleared = 0;
+        let mut cursor = b"0".to_vec();
+        loop {
+            let mut scan = cmd("SCAN");
+            scan.arg(&cursor[..])
+                .arg("MATCH")
+                .arg(self.names.every_key());
+            scan.arg("COUNT").arg(SCANNED_AT_ONCE);
+            let Ok(answer) = self.link.ask_at_leisure(&scan).await else {
+                return cleared;
+            };
+            let Ok((next, names)) = redis::from_redis_value::<(Vec<u8>, Vec<Vec<u8>>)>(answer)
+            else {
+                return cleared;
+            };
+            let keys = names
+                .iter()
+                .filter_map(|name| self.names.key_of(name, pattern));
+            // An entry and its lease have the same key.
+            let keys: HashSet<Key> = keys.collect();
+            cleared += self.remove(&keys.into_iter().collect::<Vec<_>>()).await;
+            if next == b"0" {
+                return cleared;
+            }
+            cursor = next;
+        }
+    }
+
+    async fn exists(&self, key: &Key, now: Timestamp) -> bool {
+        match self.entries(std::slice::from_ref(key)).await.as_deref() {
+            Ok([Some(entry)]) => entry.is_fresh(now),
+            _ => false,
+        }
+    }
+
+    async fn increment(&self, counter: &str, by: i64, window: Duration, now: Timestamp) -> Count {
+        // Here too, whatever Redis says: an outage must not give anybody a new start.
+        let near = self.counters.add(counter, by, window, now);
+        let call = Script::Count
+            .call()
+            .key(self.names.counter(counter))
+            .number(by)
+            .number(now.millis())
+            .millis(window);
+        let Ok(answer) = self.link.call(&call).await else {
+            return near;
+        };
+        match redis::from_redis_value::<(i64, u64)>(answer) {
+            Ok((value, until)) if value >= near.value => Count {
+                value,
+                until: Timestamp::from_millis(until),
+            },
+            _ => near,
+        }
+    }
+
+    async fn stats(&self) -> BackendStats {
+        let mut stats = BackendStats {
+            far: Some(FarStats {
+                commands: self.link.commands(),
+                failures: self.link.failures(),
+                forged: self.forged.load(Ordering::Relaxed),
+            }),
+            ..BackendStats::default()
+        };
+        if let Ok(Value::BulkString(text)) = self.link.ask(&cmd("INFO")).await {
+            let text = String::from_utf8_lossy(&text);
+            let figure = |name: &str| {
+                let mut lines = text.lines().filter_map(|line| line.split_once(':'));
+                let (_, figure) = lines.find(|(key, _)| *key == name)?;
+                figure.trim().parse().ok()
+            };
+            stats.used_memory = figure("used_memory").unwrap_or_default();
+            stats.connected_clients = figure("connected_clients").unwrap_or_default();
+        }
+        stats
+    }
+}
+
+impl Drop for RedisBackend {
+    fn drop(&mut self) {
+        self.keeper.abort();
+    }
+}

@@ -1,0 +1,103 @@
+use crate::cache::key::{Group, Key};
+use crate::cache::pattern::Pattern;
+
+/// The version of everything that is stored: names, stamps, leases, sealed entries. Part of every
+/// name, so that a new release never reads what an old one wrote.
+const FORMAT: u8 = 1;
+
+/// What things are called in Redis. Everything begins with the namespace, and nothing else does.
+#[derive(Clone, Debug)]
+pub(super) struct Names {
+    prefix: String,
+    token: String,
+}
+
+impl Names {
+    pub(super) fn new(namespace: &str) -> Self {
+        let prefix = format!("{namespace}:{FORMAT}:");
+        Self {
+            token: format!("{prefix}token"),
+            prefix,
+        }
+    }
+
+    /// The mark that is part of every entry's stamp: changing it drops them all.
+    pub(super) fn token(&self) -> &str {
+        &self.token
+    }
+
+    /// The mark that is part of the stamp of every entry of a group.
+    pub(super) fn group(&self, group: &str) -> String {
+        self.name("group:", group)
+    }
+
+    pub(super) fn entry(&self, key: &Key) -> String {
+        self.name("entry:", key.name())
+    }
+
+    pub(super) fn lease(&self, key: &Key) -> String {
+        self.name("lease:", key.name())
+    }
+
+    pub(super) fn counter(&self, counter: &str) -> String {
+        self.name("count:", counter)
+    }
+
+    /// The marks that make up the stamp of a key's entry.
+    pub(super) fn marks(&self, group: Option<Group>) -> impl Iterator<Item = String> {
+        let group = group.map(|group| self.group(group.name()));
+        std::iter::once(self.token.clone()).chain(group)
+    }
+
+    /// What matches every entry and lease, and what is no one else's: a namespace has no glob
+    /// characters.
+    pub(super) fn every_key(&self) -> String {
+        format!("{}[el]*", self.prefix)
+    }
+
+    /// The key that an entry or a lease belongs to, if it matches.
+    pub(super) fn key_of(&self, name: &[u8], pattern: &Pattern) -> Option<Key> {
+        let name = std::str::from_utf8(name).ok()?.strip_prefix(&self.prefix)?;
+        let name = name
+            .strip_prefix("entry:")
+            .or_else(|| name.strip_prefix("lease:"))?;
+        pattern.matches(name).then(|| Key::named(name))
+    }
+
+    fn name(&self, kind: &str, rest: &str) -> String {
+        [&self.prefix, kind, rest].concat()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn names_are_told_apart_and_lead_back_to_their_key(one: String, other: String) {
+            let names = Names::new("alacena");
+            let (key, another) = (Key::named(&one), Key::named(&other));
+            prop_assert_eq!(names.entry(&key) == names.entry(&another), one == other);
+            prop_assert_ne!(names.entry(&key), names.lease(&another));
+            prop_assert_ne!(names.entry(&key), names.counter(&other));
+            prop_assert_ne!(names.lease(&key), names.group(&other));
+            let every: Pattern = "*".parse().expect("a pattern");
+            for name in [names.entry(&key), names.lease(&key)] {
+                prop_assert_eq!(names.key_of(name.as_bytes(), &every), Some(key.clone()));
+            }
+            for name in [names.counter(&one), names.group(&one), names.token().to_owned()] {
+                prop_assert_eq!(names.key_of(name.as_bytes(), &every), None);
+            }
+        }
+
+        #[test]
+        fn what_another_application_stores_is_none_of_ours(name: Vec<u8>) {
+            let every: Pattern = "*".parse().expect("a pattern");
+            let ours = name.starts_with(b"alacena:1:entry:") || name.starts_with(b"alacena:1:lease:");
+            prop_assert_eq!(Names::new("alacena").key_of(&name, &every).is_some(), ours);
+        }
+    }
+}

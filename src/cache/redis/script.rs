@@ -1,0 +1,113 @@
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use deadpool_redis::redis::{self, Cmd, cmd};
+
+/// What Redis does in one step. Each script explains itself in its file.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Script {
+    Claim,
+    Fill,
+    Void,
+    Renew,
+    Release,
+    Count,
+}
+
+impl Script {
+    pub(super) const ALL: [Self; 6] = [
+        Self::Claim,
+        Self::Fill,
+        Self::Void,
+        Self::Renew,
+        Self::Release,
+        Self::Count,
+    ];
+
+    pub(super) fn code(self) -> &'static str {
+        match self {
+            Self::Claim => include_str!("scripts/claim.lua"),
+            Self::Fill => include_str!("scripts/fill.lua"),
+            Self::Void => include_str!("scripts/void.lua"),
+            Self::Renew => include_str!("scripts/renew.lua"),
+            Self::Release => include_str!("scripts/release.lua"),
+            Self::Count => include_str!("scripts/count.lua"),
+        }
+    }
+
+    /// What Redis knows it by once it has seen it.
+    fn hash(self) -> &'static str {
+        static HASHES: LazyLock<[String; Script::ALL.len()]> = LazyLock::new(|| {
+            Script::ALL.map(|script| redis::Script::new(script.code()).get_hash().to_owned())
+        });
+        &HASHES[self as usize]
+    }
+
+    /// A call of the script.
+    pub(super) fn call(self) -> Call {
+        Call {
+            script: self,
+            keys: Vec::new(),
+            arguments: Vec::new(),
+        }
+    }
+}
+
+/// A script with its keys and arguments.
+pub(super) struct Call {
+    script: Script,
+    keys: Vec<String>,
+    arguments: Vec<Vec<u8>>,
+}
+
+impl Call {
+    pub(super) fn key(mut self, key: String) -> Self {
+        self.keys.push(key);
+        self
+    }
+
+    pub(super) fn keys(mut self, keys: impl IntoIterator<Item = String>) -> Self {
+        self.keys.extend(keys);
+        self
+    }
+
+    pub(super) fn bytes(mut self, argument: impl Into<Vec<u8>>) -> Self {
+        self.arguments.push(argument.into());
+        self
+    }
+
+    pub(super) fn number(self, argument: impl Into<i128>) -> Self {
+        self.bytes(argument.into().to_string())
+    }
+
+    pub(super) fn millis(self, argument: Duration) -> Self {
+        self.bytes(argument.as_millis().to_string())
+    }
+
+    /// The call of a script that Redis has seen.
+    pub(super) fn by_hash(&self) -> Cmd {
+        self.with(&["EVALSHA", self.script.hash()])
+    }
+
+    /// The call of one that it may never have seen.
+    pub(super) fn by_code(&self) -> Cmd {
+        self.with(&["EVAL", self.script.code()])
+    }
+
+    fn with(&self, words: &[&str]) -> Cmd {
+        let mut command = Cmd::new();
+        command.arg(words).arg(self.keys.len());
+        command.arg(&self.keys);
+        for argument in &self.arguments {
+            command.arg(&argument[..]);
+        }
+        command
+    }
+}
+
+/// The removing void: whatever has these names is gone. It needs no script, and no memory.
+pub(super) fn delete(names: &[String]) -> Cmd {
+    let mut command = cmd("DEL");
+    command.arg(names);
+    command
+}

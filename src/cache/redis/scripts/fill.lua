@@ -1,0 +1,19 @@
+-- Stores what was loaded under a ticket that is still good.
+--
+-- KEYS: the key's lease; its entry; the marks that make up its stamp
+-- ARGV: the ticket's id and order; the entry's life in ms; the entry
+-- Answers 1 if it was stored.
+
+local present = tostring(#KEYS - 2)
+for i = 3, #KEYS do
+  present = present .. (redis.call('GET', KEYS[i]) or '')
+end
+
+local id, stamp, filled = unpack(redis.call('HMGET', KEYS[1], 'id', 'stamp', 'filled'))
+if id ~= ARGV[1] or stamp ~= present or tonumber(filled or 0) > tonumber(ARGV[2]) then
+  return 0
+end
+redis.call('SET', KEYS[2], stamp .. ARGV[4], 'PX', ARGV[3])
+redis.call('HSET', KEYS[1], 'filled', ARGV[2])
+redis.call('HDEL', KEYS[1], 'loader')
+return 1
