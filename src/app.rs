@@ -10,12 +10,18 @@ use actix_web::{App, HttpServer, web};
 use anyhow::{Context, Result, anyhow};
 use secrecy::ExposeSecret;
 
-use crate::cache::{Cache, CacheBackend, MemoryBackend, NullBackend, SystemClock, Tasks};
-use crate::config::{BackendKind, Config, DEVELOPMENT_ADMIN, MigrateMode};
+use crate::cache::{
+    Cache, CacheBackend, MemoryBackend, NullBackend, RedisAddress, RedisBackend, RedisServer,
+    RedisSettings, SystemClock, Tasks, TieredBackend,
+};
+use crate::config::{BackendKind, Config, DEVELOPMENT_ADMIN, MigrateMode, RedisConfig, RedisMode};
 use crate::db::Database;
 use crate::domain::{Email, Password};
 use crate::http::{self, BodyLimits, Measured, Metrics, Observer, TrustedProxies};
 use crate::service::Services;
+
+/// What the key that authenticates cache entries is derived for.
+const ENTRIES: &str = "alacena 2026-11-23 cache entries in a shared store";
 
 /// A service that has been built and listens, but does not answer before it is run.
 pub struct Application {
@@ -46,10 +52,19 @@ impl Application {
     /// # Errors
     /// Where the database cannot be reached or migrated, or the address cannot be had.
     pub async fn build(config: &Config) -> Result<Self> {
+        let memory = || Arc::new(MemoryBackend::new(config.cache.memory.capacity.as_u64()));
         let backend: Arc<dyn CacheBackend> = match config.cache.backend {
             BackendKind::Off => Arc::new(NullBackend::new()),
-            BackendKind::Memory => {
-                Arc::new(MemoryBackend::new(config.cache.memory.capacity.as_u64()))
+            BackendKind::Memory => memory(),
+            BackendKind::Redis => {
+                let near = memory();
+                let far = redis(config, &near).await?;
+                Arc::new(TieredBackend::far_first(near, far))
+            }
+            BackendKind::Tiered => {
+                let near = memory();
+                let far = redis(config, &near).await?;
+                Arc::new(TieredBackend::near_first(near, far))
             }
         };
         Self::build_on(config, backend).await
@@ -247,6 +262,52 @@ impl Parts {
 fn listen(host: &str, port: u16) -> Result<TcpListener> {
     TcpListener::bind((host.trim_matches(['[', ']']), port))
         .with_context(|| format!("listening on {host}:{port}"))
+}
+
+/// The Redis that the configuration names, which need not be there. Recovering it empties `near`
+/// (recovery rule 6).
+async fn redis(config: &Config, near: &Arc<MemoryBackend>) -> Result<Arc<RedisBackend>> {
+    let RedisConfig {
+        url,
+        host,
+        port,
+        db,
+        username,
+        password,
+        tls,
+        mode: RedisMode::Standalone,
+        pool_size,
+        connect_timeout,
+        budget,
+        lease,
+    } = &config.cache.redis;
+    let given = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+    let server = if url.is_empty() {
+        RedisServer::at(RedisAddress {
+            host: host.clone(),
+            port: *port,
+            db: *db,
+            username: given(username),
+            password: given(password.expose_secret()),
+            tls: *tls,
+        })
+    } else {
+        RedisServer::from_url(url)
+    };
+    let settings = RedisSettings {
+        server: server.context("cache.redis")?,
+        namespace: config.cache.namespace.clone(),
+        connect_timeout: *connect_timeout,
+        budget: *budget,
+        pool_size: *pool_size,
+        lease: *lease,
+        secret: blake3::derive_key(ENTRIES, config.auth.jwt_secret.expose_secret().as_bytes()),
+    };
+    let near = Arc::clone(near);
+    let redis = RedisBackend::new(&settings, move || near.distrust()).context("cache.redis")?;
+    // So that a Redis that is there is used from the first request on.
+    redis.tried().await;
+    Ok(Arc::new(redis))
 }
 
 /// Makes the first admin that the configuration names, if nobody has the address yet. Where the

@@ -10,6 +10,6 @@ pub use layers::{Location, load};
 pub(crate) use model::mask_url;
 pub use model::{
     AccessLog, AuthConfig, BackendKind, CacheConfig, Config, DatabaseConfig, MemoryConfig,
-    MigrateMode, Profile, ServerConfig, Synchronous,
+    MigrateMode, Profile, RedisConfig, RedisMode, ServerConfig, Synchronous,
 };
 pub use validate::DEVELOPMENT_ADMIN;

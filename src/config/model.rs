@@ -146,6 +146,7 @@ pub struct CacheConfig {
     #[serde(with = "humantime_serde")]
     pub stale_limit: Duration,
     pub memory: MemoryConfig,
+    pub redis: RedisConfig,
 }
 
 /// Which backend keeps the copies.
@@ -156,6 +157,10 @@ pub enum BackendKind {
     Off,
     /// This process's memory.
     Memory,
+    /// A Redis that instances share, and this process's memory while it cannot be trusted.
+    Redis,
+    /// This process's memory in front of a Redis that instances share.
+    Tiered,
 }
 
 /// The memory backend.
@@ -167,6 +172,41 @@ pub enum BackendKind {
 )]
 pub struct MemoryConfig {
     pub capacity: ByteSize,
+}
+
+/// The Redis that the backends `redis` and `tiered` share with other instances.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+#[expect(
+    missing_docs,
+    reason = "config/default.toml documents each key where it is set"
+)]
+pub struct RedisConfig {
+    #[serde(serialize_with = "masked_url")]
+    pub url: String,
+    pub host: String,
+    pub port: u16,
+    pub db: u16,
+    pub username: String,
+    #[serde(serialize_with = "masked")]
+    pub password: SecretString,
+    pub tls: bool,
+    pub mode: RedisMode,
+    pub pool_size: usize,
+    #[serde(with = "humantime_serde")]
+    pub connect_timeout: Duration,
+    #[serde(with = "humantime_serde")]
+    pub budget: Duration,
+    #[serde(with = "humantime_serde")]
+    pub lease: Duration,
+}
+
+/// How the Redis is run.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum RedisMode {
+    /// As one server.
+    Standalone,
 }
 
 /// A named set of settings. Those of the three known ones are compiled in.
@@ -223,6 +263,9 @@ fn masked_url<S: Serializer>(url: &str, serializer: S) -> Result<S::Ok, S::Error
 
 /// The URL with its password, wherever it stands, replaced. What is no URL is replaced whole.
 pub(crate) fn mask_url(url: &str) -> String {
+    if url.is_empty() {
+        return String::new();
+    }
     let Some((scheme, rest)) = url.split_once("://") else {
         return MASK.to_owned();
     };
@@ -241,7 +284,7 @@ pub(crate) fn mask_url(url: &str) -> String {
     let pairs: Vec<String> = query
         .split('&')
         .map(|pair| match pair.split_once('=') {
-            Some((name, _)) if name.to_ascii_lowercase().contains("password") => {
+            Some((name, _)) if name.to_ascii_lowercase().contains("pass") => {
                 format!("{name}={MASK}")
             }
             _ => pair.to_owned(),
@@ -329,7 +372,12 @@ mod tests {
             masked("postgres://h/d?user=u&password=SECRET"),
             "postgres://h/d?user=u&password=********"
         );
+        assert_eq!(
+            masked("redis+unix:///run/redis.sock?db=1&pass=SECRET"),
+            "redis+unix:///run/redis.sock?db=1&pass=********"
+        );
         assert_eq!(masked("SECRET"), "********");
+        assert_eq!(masked(""), "");
         assert_eq!(masked("sqlite://data/a.db"), "sqlite://data/a.db");
     }
 }

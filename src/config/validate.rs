@@ -1,6 +1,7 @@
 use std::net::{IpAddr, ToSocketAddrs};
 use std::time::Duration;
 
+use deadpool_redis::redis::IntoConnectionInfo;
 use secrecy::ExposeSecret;
 
 use super::model::{Config, Profile};
@@ -13,6 +14,7 @@ const DEVELOPMENT: [&str; 2] = [
 ];
 /// The admin that the public profiles make.
 pub const DEVELOPMENT_ADMIN: (&str, &str) = ("admin@example.com", "admin123");
+const MAX_REDIS_WAIT: Duration = Duration::from_secs(10);
 const MAX_TOKEN_TTL: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// A setting that must not be used, and why.
@@ -39,6 +41,9 @@ pub(super) fn validate(config: &Config, profile: &Profile) -> Result<(), Refusal
         ("cache.default_ttl", cache.default_ttl),
         ("cache.user_ttl", cache.user_ttl),
         ("cache.product_ttl", cache.product_ttl),
+        ("cache.redis.connect_timeout", cache.redis.connect_timeout),
+        ("cache.redis.budget", cache.redis.budget),
+        ("cache.redis.lease", cache.redis.lease),
     ];
     for (key, duration) in positive {
         if duration.is_zero() {
@@ -52,6 +57,9 @@ pub(super) fn validate(config: &Config, profile: &Profile) -> Result<(), Refusal
         if !(0.0..=1.0).contains(&share) {
             return refuse(key, format!("is {share}; accepted are numbers from 0 to 1"));
         }
+    }
+    if cache.redis.pool_size == 0 {
+        return refuse("cache.redis.pool_size", "must be at least 1".into());
     }
     let at_least_one = [
         ("database.pool_size", database.pool_size),
@@ -78,6 +86,7 @@ pub(super) fn validate(config: &Config, profile: &Profile) -> Result<(), Refusal
         ("server.workers", server.workers, 1024),
         ("auth.argon2_concurrency", auth.argon2_concurrency, 1024),
         ("database.pool_size", database.pool_size as usize, 1024),
+        ("cache.redis.pool_size", cache.redis.pool_size, 64),
     ];
     for (key, number, most) in at_most {
         if number > most {
@@ -86,6 +95,14 @@ pub(super) fn validate(config: &Config, profile: &Profile) -> Result<(), Refusal
     }
     if auth.token_ttl > MAX_TOKEN_TTL {
         return refuse("auth.token_ttl", "must be at most 365 days".into());
+    }
+    for (key, duration) in [
+        ("cache.redis.connect_timeout", cache.redis.connect_timeout),
+        ("cache.redis.budget", cache.redis.budget),
+    ] {
+        if duration > MAX_REDIS_WAIT {
+            return refuse(key, "must be at most 10s".into());
+        }
     }
     if server.max_connections == 0 {
         return refuse("server.max_connections", "must be at least 1".into());
@@ -118,6 +135,33 @@ pub(super) fn validate(config: &Config, profile: &Profile) -> Result<(), Refusal
                 "must name a file, as in sqlite://data/alacena.db".into(),
             );
         }
+    }
+
+    let redis = &cache.redis;
+    if !redis.url.is_empty()
+        && let Err(error) = redis.url.as_str().into_connection_info()
+    {
+        // Not the whole message, whose end is the library's kind of error; and never the URL, which
+        // may hold a password.
+        let error = error.to_string();
+        let what = error.split(" - ").next().unwrap_or_default();
+        return refuse(
+            "cache.redis.url",
+            format!(
+                "is no URL of a Redis ({what}); accepted are \
+                 redis://[USER:PASSWORD@]HOST[:PORT][/DB], rediss://… for TLS, and \
+                 redis+unix:///PATH[?db=DB&user=USER&pass=PASSWORD]"
+            ),
+        );
+    }
+    if redis.url.is_empty() && redis.host.is_empty() {
+        return refuse("cache.redis.host", "is empty; name a host".into());
+    }
+    if !redis.username.is_empty() && redis.password.expose_secret().is_empty() {
+        return refuse(
+            "cache.redis.username",
+            "takes cache.redis.password with it".into(),
+        );
     }
 
     let secret = auth.jwt_secret.expose_secret();

@@ -21,6 +21,8 @@ pub(super) fn routes(config: &mut ServiceConfig, observer: &Observer) {
 #[serde(rename_all = "lowercase")]
 enum Status {
     Available,
+    /// It goes on, but does less than it could; `reason` says why.
+    Degraded,
     Unavailable,
 }
 
@@ -28,6 +30,10 @@ enum Status {
 #[derive(Serialize, ToSchema)]
 pub(super) struct Stats {
     status: Status,
+    /// Why it is degraded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "Connection refused (os error 111)")]
+    reason: Option<String>,
     /// The configured backend.
     #[schema(example = "memory")]
     backend: &'static str,
@@ -40,7 +46,7 @@ pub(super) struct Stats {
     /// Reads of this service that went to the database.
     #[schema(example = 100)]
     keyspace_misses: u64,
-    /// Bytes that entries take, approximately.
+    /// Bytes that entries take, approximately; with a Redis that answers, those of all it holds.
     #[schema(example = 65536)]
     used_memory: u64,
     /// The same for people.
@@ -49,7 +55,7 @@ pub(super) struct Stats {
     /// Connections that a shared server has; 0 where there is none.
     #[schema(example = 0)]
     connected_clients: u64,
-    /// Entries, approximately.
+    /// Entries in this process's memory, approximately.
     #[schema(example = 100)]
     entries: u64,
     /// Misses that shared another's load.
@@ -64,12 +70,20 @@ pub(super) struct Stats {
     refreshes: u64,
     /// Writes that voided what they changed.
     voids: u64,
+    /// Writes whose void Redis did not confirm. It is not trusted after one.
+    voids_unconfirmed: u64,
     /// Times everything was distrusted because it was not known what a write had changed.
     distrusts: u64,
     /// Checks of callers that the cache answered. They count among no reads.
     caller_hits: u64,
     /// Checks of callers that went to the database.
     caller_misses: u64,
+    /// What went to Redis; 0 where there is none.
+    redis_commands: u64,
+    /// Commands that Redis refused or did not answer in time.
+    redis_failures: u64,
+    /// Entries in Redis that this service had not stored there. They were refused and removed.
+    redis_forged: u64,
 }
 
 /// How the cache is doing
@@ -86,12 +100,15 @@ pub(super) async fn stats(
     let backend = cache.backend_stats().await;
     let done = cache.stats();
     let callers = sessions.stats();
+    let trouble = cache.trouble();
+    let far = backend.far.unwrap_or_default();
     let stats = Stats {
-        status: if cache.is_available() {
-            Status::Available
-        } else {
-            Status::Unavailable
+        status: match (cache.is_available(), &trouble) {
+            (true, None) => Status::Available,
+            (true, Some(_)) => Status::Degraded,
+            (false, _) => Status::Unavailable,
         },
+        reason: trouble.as_deref().map(str::to_owned),
         backend: cache.backend_name(),
         hit_rate: done.hit_rate(),
         keyspace_hits: done.hits,
@@ -109,9 +126,13 @@ pub(super) async fn stats(
         fills_refused: done.fills_refused + callers.fills_refused,
         refreshes: done.refreshes + callers.refreshes,
         voids: done.voids,
+        voids_unconfirmed: done.voids_unconfirmed,
         distrusts: done.distrusts,
         caller_hits: callers.hits,
         caller_misses: callers.misses,
+        redis_commands: far.commands,
+        redis_failures: far.failures,
+        redis_forged: far.forged,
     };
     HttpResponse::Ok()
         .insert_header((header::CACHE_CONTROL, "no-store"))

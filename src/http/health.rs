@@ -25,6 +25,8 @@ pub(super) fn routes(config: &mut ServiceConfig, observer: &Observer) {
 #[serde(rename_all = "lowercase")]
 enum State {
     Up,
+    /// It does its work, but less well than it could.
+    Degraded,
     Down,
     Off,
 }
@@ -55,6 +57,10 @@ struct CacheState {
     status: State,
     #[schema(example = "memory")]
     backend: &'static str,
+    /// Why it is degraded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "Connection refused (os error 111)")]
+    reason: Option<String>,
 }
 
 /// Is it alive?
@@ -68,7 +74,7 @@ pub(super) async fn live() -> HttpResponse {
 
 /// Can it do its work?
 ///
-/// 503 while the database is away.
+/// 503 while the database is away. A Redis that is away degrades the service, which goes on: 200.
 #[utoipa::path(get, path = "/health/ready", tag = "operation",
     responses(
         (status = 200, description = "It can", body = Ready),
@@ -84,13 +90,19 @@ pub(super) async fn is_ready(
     } else {
         State::Down
     };
+    let trouble = cache.trouble();
     let cache = CacheState {
-        status: if cache.is_available() {
-            State::Up
-        } else {
-            State::Off
+        status: match (cache.is_available(), &trouble) {
+            (true, None) => State::Up,
+            (true, Some(_)) => State::Degraded,
+            (false, _) => State::Off,
         },
         backend: cache.backend_name(),
+        reason: trouble.as_deref().map(str::to_owned),
+    };
+    let whole = match (database, cache.status) {
+        (State::Up, State::Degraded) => State::Degraded,
+        _ => database,
     };
     let mut response = if database == State::Up {
         HttpResponse::Ok()
@@ -102,7 +114,7 @@ pub(super) async fn is_ready(
     response
         .insert_header((header::CACHE_CONTROL, "no-store"))
         .json(Ready {
-            status: database,
+            status: whole,
             components: Components { database, cache },
         })
 }

@@ -34,6 +34,7 @@ struct Snapshot {
     callers: CacheStats,
     backend: BackendStats,
     queries: u64,
+    is_degraded: bool,
 }
 
 impl Collector for Snapshot {
@@ -43,6 +44,7 @@ impl Collector for Snapshot {
             callers,
             backend,
             queries,
+            is_degraded,
         } = self;
         let counters = [
             (
@@ -111,7 +113,26 @@ impl Collector for Snapshot {
                 *queries,
             ),
         ];
-        for (name, help, value) in counters {
+        let far = backend.far.unwrap_or_default();
+        let far = [
+            (
+                "alacena_redis_commands",
+                "Commands sent to Redis",
+                far.commands,
+            ),
+            (
+                "alacena_redis_failures",
+                "Commands that Redis refused or did not answer in time",
+                far.failures,
+            ),
+            (
+                "alacena_redis_forged",
+                "Entries in Redis that this service had not stored there",
+                far.forged,
+            ),
+        ];
+        let far = far.into_iter().filter(|_| backend.far.is_some());
+        for (name, help, value) in counters.into_iter().chain(far) {
             encoder
                 .encode_descriptor(name, help, None, MetricType::Counter)?
                 .encode_counter::<[(&str, &str); 0], u64, u64>(&value, None)?;
@@ -126,6 +147,11 @@ impl Collector for Snapshot {
                 "alacena_cache_used_bytes",
                 "Bytes they take, approximately",
                 backend.used_memory,
+            ),
+            (
+                "alacena_cache_degraded",
+                "1 while Redis is not used",
+                u64::from(*is_degraded),
             ),
         ];
         for (name, help, value) in gauges {
@@ -158,6 +184,7 @@ pub(super) async fn metrics(
         callers: measured.sessions.stats(),
         backend: measured.cache.backend_stats().await,
         queries: measured.database.queries(),
+        is_degraded: measured.cache.trouble().is_some(),
     };
     let mut registry = Registry::default();
     registry.register_collector(Box::new(metrics.get_ref().clone()));

@@ -12,11 +12,13 @@ use actix_web::http::Method;
 use actix_web::http::header::{HeaderName, HeaderValue};
 use actix_web::{HttpRequest, Resource, Responder, ResponseError, Route, web};
 use bytes::Bytes;
+use tokio::task::futures::TaskLocalFuture;
 
 use super::client::TrustedProxies;
 use super::counts::{Metrics, RouteStats};
 use super::problem::{Kind, Problem};
 use super::{MAX_HEADERS, MAX_TARGET};
+use crate::cache::{Spent, one_budget};
 use crate::config::AccessLog;
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -149,7 +151,7 @@ where
 {
     type Response = ServiceResponse<BoxBody>;
     type Error = actix_web::Error;
-    type Future = Observing<S::Future>;
+    type Future = Observing<TaskLocalFuture<Spent, S::Future>>;
 
     fn poll_ready(&self, context: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         self.inner.poll_ready(context)
@@ -170,7 +172,7 @@ where
                 refusal: Some((request, problem)),
             },
             None => State::Inner {
-                inner: self.inner.call(request),
+                inner: one_budget(self.inner.call(request)),
             },
         };
         Observing { state, notes }
