@@ -15,9 +15,14 @@ async fn the_figures_have_their_shape(app: TestApp) {
         "unavailable"
     };
     assert_eq!(fresh["status"], expected);
-    for name in ["keyspace_hits", "keyspace_misses", "connected_clients"] {
+    for name in ["keyspace_hits", "keyspace_misses", "redis_failures"] {
         assert_eq!(fresh[name], 0, "{fresh}");
     }
+    for name in ["connected_clients", "redis_commands"] {
+        let figure = fresh[name].as_u64().expect("a figure");
+        assert_eq!(figure > 0, app.has_redis(), "{name} of {fresh}");
+    }
+    assert!(fresh["reason"].is_null(), "{fresh}");
     assert_eq!(fresh["hit_rate"].as_f64(), Some(0.0));
     app.get("/users/1").by(&admin).await.expect(200);
     let stats = app.stats(&admin).await;

@@ -20,7 +20,8 @@ async fn a_read_says_where_it_came_from(app: TestApp) {
         assert_eq!(first.json(), second.json());
         if app.caches() {
             assert_eq!(first.cache_status(), "alacena; fwd=uri-miss; stored");
-            let expected = format!("alacena; hit; ttl={}; detail=near", second.ttl());
+            let tier = app.tier();
+            let expected = format!("alacena; hit; ttl={}; detail={tier}", second.ttl());
             assert_eq!(second.cache_status(), expected);
             // Whole seconds, rounded down, of what is left of a life within the jitter.
             let spent = i64::try_from(started.elapsed().as_secs()).expect("not long") + 1;

@@ -404,7 +404,7 @@ impl CacheBackend for RedisBackend {
     }
 
     async fn increment(&self, counter: &str, by: i64, window: Duration, now: Timestamp) -> Count {
-        // Here too, whatever Redis says: an outage must not give anybody a new start.
+        // Here too, for when Redis goes: that must not give anybody a new start.
         let near = self.counters.add(counter, by, window, now);
         let call = Script::Count
             .call()
@@ -416,11 +416,11 @@ impl CacheBackend for RedisBackend {
             return near;
         };
         match redis::from_redis_value::<(i64, u64)>(answer) {
-            Ok((value, until)) if value >= near.value => Count {
+            Ok((value, until)) => Count {
                 value,
                 until: Timestamp::from_millis(until),
             },
-            _ => near,
+            Err(_) => near,
         }
     }
 

@@ -1,11 +1,12 @@
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, LazyLock, OnceLock};
 use std::time::Duration;
 
 use alacena::app::{Application, StopHandle};
 use alacena::cache::CacheBackend;
 use alacena::config::Config;
+use alacena_lab::servers::Redis;
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
@@ -140,6 +141,20 @@ impl TestApp {
     /// The backend's name.
     pub(crate) fn backend(&self) -> &str {
         &self.backend
+    }
+
+    /// Whether the cache is, or has, a Redis.
+    pub(crate) fn has_redis(&self) -> bool {
+        ["redis", "tiered"].contains(&self.backend())
+    }
+
+    /// Which tier answers while all is well.
+    pub(crate) fn tier(&self) -> &str {
+        if self.backend == "redis" {
+            "far"
+        } else {
+            "near"
+        }
     }
 
     /// The database, behind the service's back.
@@ -286,6 +301,18 @@ impl Drop for TestApp {
     }
 }
 
+/// One Redis for all services that do not mind sharing it.
+fn shared_redis() -> &'static Redis {
+    static REDIS: LazyLock<Redis> = LazyLock::new(|| Redis::start().expect("Redis starts"));
+    &REDIS
+}
+
+/// A namespace that no other service has.
+fn namespace() -> String {
+    static NUMBER: AtomicU64 = AtomicU64::new(0);
+    format!("test-{}", NUMBER.fetch_add(1, Ordering::Relaxed))
+}
+
 fn configuration(url: &str, backend: &str, overrides: &str) -> Config {
     let mut table: toml::Table = overrides.parse().expect("the overrides are TOML");
     let mut section = |name: &str, key: &str, value: &str| {
@@ -301,6 +328,19 @@ fn configuration(url: &str, backend: &str, overrides: &str) -> Config {
     section("database", "sqlite_synchronous", "normal");
     section("server", "shutdown_timeout", "3s");
     section("cache", "backend", backend);
+    if ["redis", "tiered"].contains(&backend) {
+        section("cache", "namespace", &namespace());
+        let cache = table["cache"].as_table_mut().expect("a section is a table");
+        let redis = cache
+            .entry("redis")
+            .or_insert_with(|| toml::Table::new().into());
+        let redis = redis.as_table_mut().expect("a section is a table");
+        redis
+            .entry("url")
+            .or_insert_with(|| shared_redis().url().into());
+        // A busy machine is no outage.
+        redis.entry("budget").or_insert_with(|| "5s".into());
+    }
     let text = toml::to_string(&table).expect("a table is TOML");
     Config::for_tests(&text).unwrap_or_else(|error| panic!("{error}\n{text}"))
 }

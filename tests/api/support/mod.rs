@@ -22,30 +22,26 @@ macro_rules! matrix {
         mod $name {
             use super::*;
 
-            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn on_sqlite_with_memory() {
-                use crate::support::{Storage, TestApp};
-                $name(TestApp::start_on(Storage::Sqlite, "memory", $config).await).await;
-            }
-
-            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn on_sqlite_with_the_cache_off() {
-                use crate::support::{Storage, TestApp};
-                $name(TestApp::start_on(Storage::Sqlite, "off", $config).await).await;
-            }
-
-            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn on_postgresql_with_memory() {
-                use crate::support::{Storage, TestApp};
-                $name(TestApp::start_on(Storage::Postgres, "memory", $config).await).await;
-            }
-
-            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn on_postgresql_with_the_cache_off() {
-                use crate::support::{Storage, TestApp};
-                $name(TestApp::start_on(Storage::Postgres, "off", $config).await).await;
+            matrix! { @ $name, $config,
+                on_sqlite_with_memory: Sqlite "memory",
+                on_sqlite_with_redis: Sqlite "redis",
+                on_sqlite_with_tiered: Sqlite "tiered",
+                on_sqlite_with_the_cache_off: Sqlite "off",
+                on_postgresql_with_memory: Postgres "memory",
+                on_postgresql_with_redis: Postgres "redis",
+                on_postgresql_with_tiered: Postgres "tiered",
+                on_postgresql_with_the_cache_off: Postgres "off",
             }
         }
+    };
+    (@ $name:ident, $config:expr, $($on:ident: $storage:ident $backend:literal,)*) => {
+        $(
+            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $on() {
+                use crate::support::{Storage, TestApp};
+                $name(TestApp::start_on(Storage::$storage, $backend, $config).await).await;
+            }
+        )*
     };
 }
 
