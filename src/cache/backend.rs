@@ -92,7 +92,7 @@ impl Ticket {
 
     /// Its term, or its far one's.
     pub fn lease(&self) -> Option<Lease> {
-        self.lease.or(self.far.as_ref()?.lease)
+        self.lease.or_else(|| self.far.as_ref()?.lease)
     }
 }
 

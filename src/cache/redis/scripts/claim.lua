@@ -8,7 +8,8 @@
 -- How many marks there are comes first, so that a stored entry explains itself.
 local stamp = tostring(#KEYS - 2)
 for i = 3, #KEYS do
-  local mark = redis.call('GET', KEYS[i])
+  -- MGET, where GET would fail on what is no text.
+  local mark = redis.call('MGET', KEYS[i])[1]
   if not mark then
     -- Never a constant: an evicted mark must not make old entries valid again.
     mark = ARGV[1]
@@ -18,7 +19,7 @@ for i = 3, #KEYS do
 end
 
 if ARGV[3] == '1' then
-  local entry = redis.call('GET', KEYS[2])
+  local entry = redis.call('MGET', KEYS[2])[1]
   if entry and string.sub(entry, 1, #stamp) == stamp then
     local sealed = string.sub(entry, #stamp + 1)
     if ARGV[4] == '' or string.sub(sealed, 1, #ARGV[4]) ~= ARGV[4] then

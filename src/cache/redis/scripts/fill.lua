@@ -6,7 +6,7 @@
 
 local present = tostring(#KEYS - 2)
 for i = 3, #KEYS do
-  present = present .. (redis.call('GET', KEYS[i]) or '')
+  present = present .. (redis.call('MGET', KEYS[i])[1] or '')
 end
 
 local id, stamp, filled = unpack(redis.call('HMGET', KEYS[1], 'id', 'stamp', 'filled'))

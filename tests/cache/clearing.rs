@@ -1,0 +1,88 @@
+//! A Redis that others use too.
+
+use alacena::cache::{CacheBackend, Pattern};
+use alacena_lab::contract::source::{START, page, row};
+use std::time::Duration;
+
+use crate::support::{REDIS, Settings, ask, fill, hit, own_redis};
+
+fn every() -> Pattern {
+    "*".parse().expect("a pattern")
+}
+
+#[tokio::test]
+async fn keys_of_other_applications_are_not_touched() {
+    let redis = own_redis().await;
+    let settings = Settings::at(&redis);
+    let namespace = &settings.0.namespace;
+    let foreign = [
+        "user:7".to_owned(),
+        "entry:row:1".to_owned(),
+        namespace.clone(),
+        format!("{namespace}:entry:row:1"),
+        format!("{namespace}:2:entry:row:1"),
+        format!("{namespace}x:1:entry:row:1"),
+        format!("x{namespace}:1:entry:row:1"),
+        format!("{namespace}:1:elsewhere"),
+    ];
+    for name in &foreign {
+        ask(&redis, &["SET", name, "theirs"]);
+    }
+    let far = settings.far().await;
+    for id in 0..700 {
+        fill(&far, &row(id), "x").await;
+    }
+    fill(&far, &page(1), "x").await;
+    assert_eq!(far.clear(&every()).await, 701);
+    assert_eq!(hit(&far, &row(1)).await, None);
+    far.distrust();
+    for name in &foreign {
+        assert_eq!(ask(&redis, &["GET", name]), "theirs", "{name}");
+    }
+    let commands = ask(&redis, &["INFO", "commandstats"]);
+    for forbidden in ["cmdstat_keys:", "cmdstat_flushdb:", "cmdstat_flushall:"] {
+        assert!(!commands.contains(forbidden), "{commands}");
+    }
+}
+
+#[tokio::test]
+async fn two_namespaces_of_one_redis_do_not_see_each_other() {
+    let (one, other) = (
+        Settings::at(&REDIS).far().await,
+        Settings::at(&REDIS).far().await,
+    );
+    fill(&one, &row(1), "one's").await;
+    assert_eq!(hit(&other, &row(1)).await, None);
+    assert_eq!(other.clear(&every()).await, 0);
+    assert!(hit(&one, &row(1)).await.is_some());
+}
+
+#[tokio::test]
+async fn instances_count_together() {
+    let settings = Settings::at(&REDIS);
+    let (one, other) = (settings.far().await, settings.far().await);
+    let window = Duration::from_secs(60);
+    assert_eq!(one.increment("c", 2, window, START).await.value, 2);
+    let count = other.increment("c", 1, window, START + window / 2).await;
+    assert_eq!((count.value, count.until), (3, START + window));
+}
+
+#[tokio::test]
+async fn what_is_dead_already_is_not_counted_as_cleared() {
+    let settings = Settings::at(&REDIS);
+    let far = settings.far().await;
+    fill(&far, &row(1), "x").await;
+    fill(&far, &page(1), "x").await;
+    fill(&far, &page(2), "x").await;
+    ask(&REDIS, &["DEL", &settings.name("group", "rows:list")]);
+    assert_eq!(far.clear(&every()).await, 1);
+    let left = ask(
+        &REDIS,
+        &[
+            "EXISTS",
+            &settings.entry(&page(1)),
+            &settings.entry(&row(1)),
+        ],
+    );
+    assert_eq!(left, "0");
+}

@@ -1,0 +1,128 @@
+//! A Redis that lies: entries that this service did not store under that key.
+
+use alacena::cache::{CacheBackend, Change};
+use alacena_lab::contract::source::{START, page, row};
+use bytes::Bytes;
+
+use crate::support::{REDIS, Settings, ask, fill, hit};
+
+/// Bytes of a stamp: a digit, and a mark.
+const STAMP: usize = 1 + 16;
+
+#[tokio::test]
+async fn an_entry_that_was_tampered_with_is_a_miss_is_counted_and_removed() {
+    let settings = Settings::at(&REDIS);
+    let far = settings.far().await;
+    let name = settings.entry(&row(1));
+    let forgeries = [
+        // A byte of the value, of a time, of the head.
+        ["SETRANGE", &name, "90", "X"],
+        ["SETRANGE", &name, "40", "X"],
+        ["SETRANGE", &name, "20", "X"],
+        // Too long.
+        ["APPEND", &name, "X", ""],
+    ];
+    for (forgery, count) in forgeries.iter().zip(1..) {
+        fill(
+            &far,
+            &row(1),
+            "a value of some length, so that there is room for changes",
+        )
+        .await;
+        let words: Vec<&str> = forgery
+            .iter()
+            .copied()
+            .filter(|word| !word.is_empty())
+            .collect();
+        ask(&REDIS, &words);
+        assert_eq!(hit(&far, &row(1)).await, None, "{words:?}");
+        let stats = far.stats().await.far.expect("it has a Redis");
+        assert_eq!((stats.forged, stats.failures), (count, 0), "{words:?}");
+        assert_eq!(ask(&REDIS, &["EXISTS", &name]), "0", "{words:?}");
+        // And it is as if it had never been.
+        let _ = far.void(&Change::of(row(1)), None).await;
+    }
+}
+
+#[tokio::test]
+async fn an_entry_of_another_key_or_service_is_refused() {
+    let settings = Settings::at(&REDIS);
+    let far = settings.far().await;
+    fill(&far, &row(1), "admin").await;
+    ask(
+        &REDIS,
+        &["COPY", &settings.entry(&row(1)), &settings.entry(&row(2))],
+    );
+    assert_eq!(hit(&far, &row(2)).await, None);
+    assert!(hit(&far, &row(1)).await.is_some());
+
+    // With another secret, and so with another namespace's keys.
+    let mut other = settings.clone();
+    other.0.secret = [8; 32];
+    let stranger = other.far().await;
+    fill(&stranger, &row(3), "admin").await;
+    assert_eq!(hit(&far, &row(3)).await, None);
+    let stats = far.stats().await.far.expect("it has a Redis");
+    assert_eq!(stats.forged, 2);
+}
+
+#[tokio::test]
+async fn an_entry_of_another_format_is_not_even_looked_at() {
+    let settings = Settings::at(&REDIS);
+    let far = settings.far().await;
+    fill(&far, &row(1), "x").await;
+    let name = settings.entry(&row(1));
+    let other_format = name.replace(":1:entry:", ":0:entry:");
+    assert_ne!(name, other_format);
+    ask(&REDIS, &["RENAME", &name, &other_format]);
+    assert_eq!(hit(&far, &row(1)).await, None);
+    let stats = far.stats().await.far.expect("it has a Redis");
+    assert_eq!(stats.forged, 0);
+}
+
+#[tokio::test]
+async fn what_is_no_entry_at_all_is_a_miss_and_is_overwritten() {
+    let settings = Settings::at(&REDIS);
+    let far = settings.far().await;
+    for key in [row(1), page(1)] {
+        let name = settings.entry(&key);
+        for words in [
+            ["SET", &name, ""],
+            ["SET", &name, "2"],
+            [
+                "SET",
+                &name,
+                "not an entry, but long enough to have a stamp and a head in it",
+            ],
+            ["RPUSH", &name, "a list"],
+        ] {
+            ask(&REDIS, &["DEL", &name]);
+            ask(&REDIS, &words);
+            ask(&REDIS, &words);
+            fill(&far, &key, "x").await;
+            assert_eq!(
+                hit(&far, &key).await,
+                Some(Bytes::from_static(b"x")),
+                "{words:?}"
+            );
+            let _ = far.void(&Change::of(key.clone()), None).await;
+        }
+    }
+    let stats = far.stats().await.far.expect("it has a Redis");
+    assert_eq!(stats.failures, 0);
+}
+
+/// Whoever asks whether a key exists does not know its group, and must not take it for a forgery.
+#[tokio::test]
+async fn a_look_by_name_forges_nothing() {
+    let settings = Settings::at(&REDIS);
+    let far = settings.far().await;
+    fill(&far, &page(1), "x").await;
+    let by_name = alacena::cache::Key::named(page(1).name());
+    assert!(far.exists(&by_name, START).await);
+    assert!(hit(&far, &page(1)).await.is_some());
+    let name = settings.entry(&page(1));
+    let length: usize = ask(&REDIS, &["STRLEN", &name]).parse().expect("a number");
+    assert!(length > 2 * STAMP, "a page carries two marks");
+    assert_eq!(far.stats().await.far.expect("it has a Redis").forged, 0);
+}

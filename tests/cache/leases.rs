@@ -1,0 +1,233 @@
+//! Leases: what a ticket is worth in a Redis that may lose it, and who loads.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use alacena::cache::{Cache, CacheBackend, Change, Filled, ManualClock, Mode, Tasks, Voided};
+use alacena_lab::contract::source::{
+    Bench, Failure, Gate, PAGES, START, Source, eventually, page, row,
+};
+use bytes::Bytes;
+
+use crate::support::{REDIS, Settings, ask, entry, fill, hit, miss, own_redis};
+
+/// An instance on a source that it shares with others.
+async fn instance(settings: &Settings, source: &Source) -> Bench {
+    let clock = ManualClock::at(START);
+    let backend = Arc::new(settings.redis().await);
+    let tasks = Tasks::on_current_runtime();
+    Bench {
+        cache: Cache::new(backend, Arc::new(clock.clone()), tasks),
+        source: source.clone(),
+        clock,
+    }
+}
+
+#[tokio::test]
+async fn a_lease_lost_by_eviction_refuses_its_fill() {
+    let settings = Settings::at(&REDIS);
+    let redis = settings.far().await;
+    let ticket = miss(&redis, &row(1)).await;
+    assert_eq!(ask(&REDIS, &["DEL", &settings.lease_of(&row(1))]), "1");
+    assert_eq!(redis.fill(ticket, entry("x")).await, Filled::Refused);
+    assert_eq!(hit(&redis, &row(1)).await, None);
+}
+
+#[tokio::test]
+async fn an_expired_lease_refuses_its_fill() {
+    let settings = Settings::at(&REDIS).lease(Duration::from_millis(20));
+    let redis = settings.far().await;
+    let ticket = miss(&redis, &row(1)).await;
+    let name = settings.lease_of(&row(1));
+    eventually("the lease expires", || {
+        ask(&REDIS, &["EXISTS", &name]) == "0"
+    })
+    .await;
+    assert_eq!(redis.fill(ticket, entry("x")).await, Filled::Refused);
+    assert_eq!(hit(&redis, &row(1)).await, None);
+}
+
+#[tokio::test]
+async fn a_stolen_lease_refuses_its_fill_and_its_write_through() {
+    let settings = Settings::at(&REDIS);
+    let redis = settings.far().await;
+    let reader = miss(&redis, &row(1)).await;
+    let writer = redis.ticket(&row(1)).await.expect("a ticket");
+    let lease = settings.lease_of(&row(1));
+    ask(&REDIS, &["HSET", &lease, "id", "somebody else's!"]);
+    assert_eq!(redis.fill(reader, entry("x")).await, Filled::Refused);
+    let through = Some((writer, entry("x")));
+    let voided = redis.void(&Change::of(row(1)), through).await;
+    assert_eq!(voided, Voided::Confirmed);
+    assert_eq!(hit(&redis, &row(1)).await, None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lease_outlives_a_long_load_because_its_holder_renews_it() {
+    let settings = Settings::at(&REDIS).lease(Duration::from_millis(300));
+    let source = Source::default();
+    source.put(&row(1), "x");
+    let bench = instance(&settings, &source).await;
+    let gate = Gate::shut();
+    let loading = tokio::spawn({
+        let (bench, gate) = (bench.clone(), gate.clone());
+        async move { bench.read(&row(1), Mode::Read, Some(&gate)).await }
+    });
+    gate.arrival().await;
+    // Renewed again and again: its term begins anew, and anew.
+    let name = settings.lease_of(&row(1));
+    let left = || {
+        ask(&REDIS, &["PTTL", &name])
+            .parse::<i64>()
+            .expect("a number")
+    };
+    for _ in 0..4 {
+        eventually("time passes", || (0..240).contains(&left())).await;
+        eventually("the lease is renewed", || left() > 240).await;
+    }
+    gate.open();
+    loading
+        .await
+        .expect("no panic")
+        .expect("the source answers");
+    bench.value(&row(1)).await;
+    assert_eq!(source.loads(), 1, "what was loaded is stored");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_one_instance_loads_another_waits_for() {
+    let settings = Settings::at(&REDIS);
+    let source = Source::default();
+    source.put(&row(1), "x");
+    let (one, other) = tokio::join!(instance(&settings, &source), instance(&settings, &source));
+    let gate = Gate::shut();
+    let loading = tokio::spawn({
+        let (one, gate) = (one.clone(), gate.clone());
+        async move { one.read(&row(1), Mode::Read, Some(&gate)).await }
+    });
+    gate.arrival().await;
+    let waiting: Vec<_> = (0..20)
+        .map(|_| {
+            let other = other.clone();
+            tokio::spawn(async move { other.value(&row(1)).await })
+        })
+        .collect();
+    eventually("the others wait together", || {
+        other.cache.stats().coalesced == 19
+    })
+    .await;
+    gate.open();
+    loading
+        .await
+        .expect("no panic")
+        .expect("the source answers");
+    for reader in waiting {
+        assert_eq!(
+            reader.await.expect("no panic"),
+            Some(Bytes::from_static(b"x"))
+        );
+    }
+    assert_eq!(source.loads(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_instance_that_died_loading_is_not_waited_for_long() {
+    let settings = Settings::at(&REDIS);
+    let dead = settings.redis().await;
+    let _never_used = miss(&dead, &row(1)).await;
+    let source = Source::default();
+    source.put(&row(1), "x");
+    let bench = instance(&settings, &source).await;
+    // Two instances' recoveries dropped the namespace, but not the leases that came after.
+    let _never_used = miss(&dead, &row(1)).await;
+    assert_eq!(bench.value(&row(1)).await, Some(Bytes::from_static(b"x")));
+    assert_eq!(bench.value(&row(1)).await, Some(Bytes::from_static(b"x")));
+    assert_eq!(source.loads(), 1, "it stored what it loaded in the end");
+}
+
+#[tokio::test]
+async fn a_load_that_has_nothing_to_store_keeps_nobody_waiting() {
+    let settings = Settings::at(&REDIS);
+    let source = Source::default();
+    let bench = instance(&settings, &source).await;
+    source.fail(Some(Failure::Refused));
+    bench
+        .read(&row(1), Mode::Read, None)
+        .await
+        .expect_err("refused");
+    let other = settings.far().await;
+    // The second ticket is the first since that instance dropped the namespace.
+    bench
+        .read(&row(1), Mode::Read, None)
+        .await
+        .expect_err("refused");
+    let ticket = miss(&other, &row(1)).await;
+    assert!(ticket.lease().is_some_and(|lease| !lease.is_awaited));
+}
+
+#[tokio::test]
+async fn a_write_through_one_instance_is_seen_by_readers_of_far_in_another() {
+    let settings = Settings::at(&REDIS);
+    let (one, other) = (settings.redis().await, settings.redis().await);
+    fill(&one, &row(1), "old").await;
+    assert_eq!(hit(&other, &row(1)).await, Some(Bytes::from_static(b"old")));
+    let late = miss(&one, &row(2)).await;
+    let late_page = miss(&one, &page(1)).await;
+    let writer = other.ticket(&row(1)).await.expect("a ticket");
+    let change = Change::of(row(1)).and(row(2)).and_group(PAGES);
+    let voided = other.void(&change, Some((writer, entry("new")))).await;
+    assert_eq!(voided, Voided::Confirmed);
+    assert_eq!(hit(&one, &row(1)).await, Some(Bytes::from_static(b"new")));
+    // Neither in far nor in near: what was loaded before is not stored anywhere.
+    assert_eq!(one.fill(late, entry("old")).await, Filled::Refused);
+    assert_eq!(one.fill(late_page, entry("old")).await, Filled::Refused);
+    one.distrust();
+    assert!(one.peek(&row(2), START).is_none());
+}
+
+#[tokio::test]
+async fn scripts_that_redis_forgot_are_sent_again() {
+    let redis = own_redis().await;
+    let far = Settings::at(&redis).far().await;
+    for id in 0..4 {
+        ask(&redis, &["SCRIPT", "FLUSH"]);
+        let ticket = miss(&far, &row(id)).await;
+        ask(&redis, &["SCRIPT", "FLUSH"]);
+        assert_eq!(far.fill(ticket, entry("old")).await, Filled::Stored);
+        ask(&redis, &["SCRIPT", "FLUSH"]);
+        let writer = far.ticket(&row(id)).await.expect("a ticket");
+        ask(&redis, &["SCRIPT", "FLUSH"]);
+        let voided = far
+            .void(&Change::of(row(id)), Some((writer, entry("new"))))
+            .await;
+        assert_eq!(voided, Voided::Confirmed);
+        assert_eq!(hit(&far, &row(id)).await, Some(Bytes::from_static(b"new")));
+    }
+    let stats = far.stats().await.far.expect("it has a Redis");
+    assert_eq!(stats.failures, 0, "nothing failed");
+}
+
+#[tokio::test]
+async fn marks_that_redis_lost_drop_what_carries_them_and_nothing_comes_back() {
+    let settings = Settings::at(&REDIS);
+    let far = settings.far().await;
+    fill(&far, &row(1), "x").await;
+    fill(&far, &page(1), "x").await;
+    // The group's mark: its pages.
+    ask(&REDIS, &["DEL", &settings.name("group", PAGES.name())]);
+    assert_eq!(hit(&far, &page(1)).await, None);
+    assert!(hit(&far, &row(1)).await.is_some());
+    fill(&far, &page(2), "x").await;
+    assert_eq!(hit(&far, &page(1)).await, None, "the new mark is another");
+    // The token: everything.
+    let ticket = miss(&far, &row(2)).await;
+    ask(&REDIS, &["DEL", &settings.token()]);
+    assert_eq!(far.fill(ticket, entry("x")).await, Filled::Refused);
+    for key in [row(1), page(1), page(2)] {
+        assert_eq!(hit(&far, &key).await, None);
+    }
+    fill(&far, &row(3), "x").await;
+    for key in [row(1), row(2), page(1), page(2)] {
+        assert_eq!(hit(&far, &key).await, None, "the new token is another");
+    }
+}

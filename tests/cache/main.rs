@@ -1,0 +1,26 @@
+//! Every backend, put to the contract that `lab/` holds; and what only those with a Redis must keep.
+
+mod clearing;
+mod forgery;
+mod leases;
+mod support;
+mod trust;
+
+use alacena::cache::{MemoryBackend, NullBackend};
+
+use support::{REDIS, Settings, TINY};
+
+alacena_lab::backend_contract!(memory, async { MemoryBackend::new(64 << 20) });
+alacena_lab::backend_contract!(safety: off, async { NullBackend::new() });
+
+// So small that entries are evicted while they are used: what is kept may be lost, never wrong.
+alacena_lab::backend_contract!(safety: memory_that_evicts, async {
+    MemoryBackend::new(700)
+});
+
+alacena_lab::backend_contract!(far: redis_alone, async { Settings::at(&REDIS).far().await });
+alacena_lab::backend_contract!(far: redis, async { Settings::at(&REDIS).redis().await });
+alacena_lab::backend_contract!(tiered, async { Settings::at(&REDIS).tiered().await });
+
+// The same for Redis.
+alacena_lab::backend_contract!(safety: redis_that_evicts, async { Settings::at(&TINY).redis().await });

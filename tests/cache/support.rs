@@ -1,0 +1,153 @@
+//! Backends on real servers, and a look at what they store there.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
+use std::time::Duration;
+
+use alacena::cache::{
+    CacheBackend, Entry, Filled, Key, Lookup, MemoryBackend, Mode, RedisBackend, RedisServer,
+    RedisSettings, Ticket, TieredBackend,
+};
+use alacena_lab::contract::source::{POLICY, START};
+use alacena_lab::servers::Redis;
+use bytes::Bytes;
+
+/// One server for all, which ends with this process: each backend has a namespace of its own.
+pub(crate) static REDIS: LazyLock<Redis> = LazyLock::new(|| Redis::start().expect("Redis starts"));
+
+/// With room for what the server needs itself and little more.
+pub(crate) static TINY: LazyLock<Redis> = LazyLock::new(|| {
+    let redis = Redis::start_with(&[("maxmemory-policy", "allkeys-random")]);
+    let redis = redis.expect("Redis starts");
+    let used: u64 = figure(&redis, "memory", "used_memory");
+    let most = (used + 400_000).to_string();
+    ask(&redis, &["CONFIG", "SET", "maxmemory", &most]);
+    redis
+});
+
+/// A server of the test's own.
+pub(crate) async fn own_redis() -> Redis {
+    tokio::task::spawn_blocking(|| Redis::start().expect("Redis starts"))
+        .await
+        .expect("no panic")
+}
+
+/// What a server says to a command.
+pub(crate) fn ask(redis: &Redis, words: &[&str]) -> String {
+    redis
+        .command(words)
+        .unwrap_or_else(|error| panic!("{words:?}: {error}"))
+}
+
+/// A number that a server knows of itself.
+pub(crate) fn figure(redis: &Redis, section: &str, name: &str) -> u64 {
+    let info = ask(redis, &["INFO", section]);
+    let mut lines = info.lines().filter_map(|line| line.split_once(':'));
+    let (_, figure) = lines.find(|(key, _)| *key == name).expect("it is known");
+    figure.trim().parse().expect("a number")
+}
+
+/// How backends of a test are made. All that one `Settings` makes are instances of one service.
+#[derive(Clone)]
+pub(crate) struct Settings(pub(crate) RedisSettings);
+
+impl Settings {
+    pub(crate) fn at(server: &Redis) -> Self {
+        Self::at_url(&server.url())
+    }
+
+    pub(crate) fn at_url(url: &str) -> Self {
+        static NUMBER: AtomicU64 = AtomicU64::new(0);
+        Self(RedisSettings {
+            server: RedisServer::from_url(url).expect("a URL"),
+            namespace: format!("test-{}", NUMBER.fetch_add(1, Ordering::Relaxed)),
+            connect_timeout: Duration::from_secs(5),
+            // A busy machine is no outage.
+            budget: Duration::from_secs(10),
+            pool_size: 2,
+            lease: Duration::from_secs(60),
+            secret: [7; 32],
+        })
+    }
+
+    pub(crate) fn lease(mut self, lease: Duration) -> Self {
+        self.0.lease = lease;
+        self
+    }
+
+    pub(crate) fn budget(mut self, budget: Duration) -> Self {
+        self.0.budget = budget;
+        self
+    }
+
+    /// Redis alone.
+    pub(crate) async fn far(&self) -> RedisBackend {
+        self.connected(|| ()).await
+    }
+
+    pub(crate) async fn redis(&self) -> TieredBackend {
+        let (near, far) = self.two_tiers().await;
+        TieredBackend::far_first(near, far)
+    }
+
+    pub(crate) async fn tiered(&self) -> TieredBackend {
+        let (near, far) = self.two_tiers().await;
+        TieredBackend::near_first(near, far)
+    }
+
+    async fn two_tiers(&self) -> (Arc<MemoryBackend>, Arc<RedisBackend>) {
+        let near = Arc::new(MemoryBackend::new(64 << 20));
+        let emptied = Arc::clone(&near);
+        let far = self.connected(move || emptied.distrust()).await;
+        (near, Arc::new(far))
+    }
+
+    async fn connected(&self, before_trust: impl Fn() + Send + Sync + 'static) -> RedisBackend {
+        let backend = RedisBackend::new(&self.0, before_trust).expect("good settings");
+        backend.tried().await;
+        backend
+    }
+
+    /// What something is called in Redis.
+    pub(crate) fn name(&self, kind: &str, rest: &str) -> String {
+        format!("{}:1:{kind}:{rest}", self.0.namespace)
+    }
+
+    pub(crate) fn entry(&self, key: &Key) -> String {
+        self.name("entry", key.name())
+    }
+
+    pub(crate) fn lease_of(&self, key: &Key) -> String {
+        self.name("lease", key.name())
+    }
+
+    pub(crate) fn token(&self) -> String {
+        format!("{}:1:token", self.0.namespace)
+    }
+}
+
+pub(crate) fn entry(value: &'static str) -> Entry {
+    POLICY.entry(Some(Bytes::from_static(value.as_bytes())), START)
+}
+
+/// The ticket that a miss comes with.
+pub(crate) async fn miss(backend: &impl CacheBackend, key: &Key) -> Ticket {
+    match backend.lookup(key, Mode::Read, START).await {
+        Lookup::Miss(Some(ticket)) => ticket,
+        found => panic!("{key:?} was to be a miss with a ticket, and is {found:?}"),
+    }
+}
+
+/// What a hit answers.
+pub(crate) async fn hit(backend: &impl CacheBackend, key: &Key) -> Option<Bytes> {
+    match backend.lookup(key, Mode::Read, START).await {
+        Lookup::Hit(entry, _) => entry.value().cloned(),
+        _ => None,
+    }
+}
+
+/// Stores a value as a reader does.
+pub(crate) async fn fill(backend: &impl CacheBackend, key: &Key, value: &'static str) {
+    let ticket = miss(backend, key).await;
+    assert_eq!(backend.fill(ticket, entry(value)).await, Filled::Stored);
+}
