@@ -6,9 +6,11 @@
 //! - [`servers`]: servers of one's own, which end with the process that started them. Linux only.
 //! - [`proxy`]: stands between a client and a server, and does to their connections what networks do.
 //! - [`history`]: a checker that finds stale reads in what clients wrote and read.
+//! - [`staged`]: a cache backend that waits where a schedule wants it to.
 //! - [`contract`]: what every cache backend must keep, as tests that any of them can be put to.
 
 pub mod contract;
 pub mod history;
 pub mod proxy;
 pub mod servers;
+pub mod staged;

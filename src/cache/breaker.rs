@@ -100,7 +100,6 @@ impl Breaker {
     }
 
     fn open(&self, reason: &str) {
-        let _ = self.tried.set(());
         let mut state = self.state.lock();
         match &mut *state {
             State::Open { reason: last, .. } => *last = reason.into(),
@@ -110,6 +109,7 @@ impl Breaker {
                     since: Instant::now(),
                     reason: reason.into(),
                 };
+                let _ = self.tried.set(());
             }
         }
     }

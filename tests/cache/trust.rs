@@ -1,1 +1,481 @@
 //! When Redis is asked, how long it is waited for, and when it is trusted again.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use alacena::cache::{
+    CacheBackend, Change, Filled, Lookup, MemoryBackend, Mode, RedisBackend, TieredBackend, Voided,
+    one_budget,
+};
+use alacena_lab::contract::source::{PAGES, START, page, row};
+use alacena_lab::proxy::{Direction, Fault, Proxy};
+use alacena_lab::servers::Redis;
+use alacena_lab::staged::{At, Staged};
+use bytes::Bytes;
+use tokio::task::block_in_place;
+
+use crate::support::{Settings, ask, entry, fill, hit, miss, own_redis};
+
+const BUDGET: Duration = Duration::from_millis(200);
+
+/// A Redis of one's own behind a proxy.
+struct Scene {
+    redis: Redis,
+    proxy: Proxy,
+    settings: Settings,
+}
+
+impl Scene {
+    async fn set() -> Self {
+        let redis = own_redis().await;
+        let proxy = Proxy::start(redis.address()).await.expect("a proxy");
+        let settings = Settings::at_url(&format!("redis://{}", proxy.address())).budget(BUDGET);
+        Self {
+            redis,
+            proxy,
+            settings,
+        }
+    }
+
+    /// Another instance, whom the proxy's faults do not touch.
+    fn elsewhere(&self) -> Settings {
+        let mut settings = Settings::at(&self.redis);
+        settings.0.namespace.clone_from(&self.settings.0.namespace);
+        settings
+    }
+
+    fn token(&self) -> String {
+        ask(&self.redis, &["GET", &self.settings.token()])
+    }
+}
+
+/// Waits until the backend trusts its Redis.
+async fn trusted(backend: &impl CacheBackend) {
+    eventually("Redis is trusted", || backend.trouble().is_none()).await;
+}
+
+async fn eventually(what: &str, condition: impl Fn() -> bool) {
+    let waiting = async {
+        while !condition() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    let outcome = tokio::time::timeout(Duration::from_secs(20), waiting).await;
+    assert!(outcome.is_ok(), "never came about: {what}");
+}
+
+async fn failures(backend: &impl CacheBackend) -> u64 {
+    backend.stats().await.far.expect("it has a Redis").failures
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_void_that_was_not_confirmed_is_enough() {
+    for fault in [Fault::Hang, Fault::Cut, Fault::Reset, Fault::Garbage] {
+        let scene = Scene::set().await;
+        let redis = scene.settings.redis().await;
+        fill(&redis, &row(1), "old").await;
+        fill(&redis, &row(2), "kept").await;
+        scene.proxy.set(Direction::ToClient, fault);
+        let voided = redis.void(&Change::of(row(1)), None).await;
+        assert_eq!(voided, Voided::Unconfirmed, "{fault:?}");
+        assert!(redis.trouble().is_some(), "{fault:?}");
+        // Near goes on at once, and has what it had.
+        assert_eq!(hit(&redis, &row(1)).await, None, "{fault:?}");
+        assert_eq!(
+            hit(&redis, &row(2)).await,
+            Some(Bytes::from_static(b"kept"))
+        );
+        assert!(redis.peek(&row(2), START).is_some(), "{fault:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_voided_while_redis_did_not_hear_is_not_there_when_it_does() {
+    for tiered in [false, true] {
+        let scene = Scene::set().await;
+        let backend = if tiered {
+            scene.settings.tiered().await
+        } else {
+            scene.settings.redis().await
+        };
+        for key in [row(1), page(1), row(2)] {
+            fill(&backend, &key, "old").await;
+        }
+        let token = scene.token();
+        scene.proxy.set(Direction::ToServer, Fault::Hang);
+        let change = Change::of(row(1)).and_group(PAGES);
+        let voided = backend.void(&change, None).await;
+        assert_eq!(voided, Voided::Unconfirmed);
+        // Skipped, no longer even tried.
+        let sent = backend.stats().await.far.expect("it has a Redis").commands;
+        assert_eq!(
+            backend.void(&Change::of(row(2)), None).await,
+            Voided::Unconfirmed
+        );
+        assert_eq!(
+            backend.stats().await.far.expect("it has a Redis").commands,
+            sent
+        );
+        // What the proxy held back is lost with its connections.
+        scene.proxy.set(Direction::Both, Fault::Cut);
+        scene.proxy.heal();
+        trusted(&backend).await;
+        assert_ne!(scene.token(), token, "the namespace was dropped");
+        for key in [row(1), page(1), row(2)] {
+            assert_eq!(hit(&backend, &key).await, None, "{key:?}");
+        }
+        fill(&backend, &row(1), "new").await;
+        assert_eq!(
+            hit(&backend, &row(1)).await,
+            Some(Bytes::from_static(b"new"))
+        );
+    }
+}
+
+/// Recovery rule 1: a counter, not a flag.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_void_lost_during_a_recovery_makes_it_start_over() {
+    let mut scene = Scene::set().await;
+    scene.settings.0.connect_timeout = Duration::from_millis(300);
+    let other = scene.elsewhere().far().await;
+    // Holds the recovery back between the drop and the trust.
+    let (reached, at_hook) = std::sync::mpsc::channel();
+    let (open, opened) = std::sync::mpsc::channel::<()>();
+    let opened = std::sync::Mutex::new(opened);
+    let backend = RedisBackend::new(&scene.settings.0, move || {
+        // Only until the test has seen enough.
+        if reached.send(()).is_ok() {
+            let _ = opened.lock().expect("no panic").recv();
+        }
+    });
+    let backend = backend.expect("good settings");
+    block_in_place(|| at_hook.recv()).expect("the recovery drops the namespace");
+    // Another instance trusts the new namespace at once, as it may.
+    fill(&other, &row(1), "old").await;
+    scene.proxy.set(Direction::ToServer, Fault::Hang);
+    let voided = backend.void(&Change::of(row(1)), None).await;
+    assert_eq!(voided, Voided::Unconfirmed);
+    assert_eq!(
+        hit(&other, &row(1)).await,
+        Some(Bytes::from_static(b"old")),
+        "it got lost"
+    );
+    drop(at_hook);
+    open.send(()).expect("the recovery waits");
+    scene.proxy.set(Direction::Both, Fault::Cut);
+    scene.proxy.heal();
+    trusted(&backend).await;
+    assert_eq!(hit(&backend, &row(1)).await, None);
+    assert_eq!(
+        hit(&other, &row(1)).await,
+        None,
+        "dropped once more, for all"
+    );
+    fill(&backend, &row(1), "new").await;
+}
+
+/// Voids are right at any time, so they are sent as soon as there is a connection.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_void_confirmed_during_a_recovery_does_not_disturb_it() {
+    let scene = Scene::set().await;
+    let (reached, at_hook) = std::sync::mpsc::channel();
+    let (open, opened) = std::sync::mpsc::channel::<()>();
+    let opened = std::sync::Mutex::new(opened);
+    let backend = RedisBackend::new(&scene.settings.0, move || {
+        reached.send(()).expect("the test goes on");
+        opened
+            .lock()
+            .expect("no panic")
+            .recv()
+            .expect("the test goes on");
+    });
+    let backend = backend.expect("good settings");
+    block_in_place(|| at_hook.recv()).expect("the recovery drops the namespace");
+    let token = scene.token();
+    assert!(backend.trouble().is_some());
+    let voided = backend.void(&Change::of(row(1)), None).await;
+    assert_eq!(voided, Voided::Confirmed);
+    assert!(
+        backend.ticket(&row(1)).await.is_none(),
+        "nothing is asked yet"
+    );
+    open.send(()).expect("the recovery waits");
+    trusted(&backend).await;
+    assert_eq!(scene.token(), token, "it needed no second attempt");
+}
+
+/// Recovery rule 6: what an old connection failed to do is not done on the next.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redis_that_comes_back_with_old_data_is_not_believed() {
+    for tiered in [false, true] {
+        let mut redis = own_redis().await;
+        let settings = Settings::at(&redis).budget(BUDGET);
+        let backend = if tiered {
+            settings.tiered().await
+        } else {
+            settings.redis().await
+        };
+        fill(&backend, &row(1), "old").await;
+        let snapshot = block_in_place(|| redis.snapshot()).expect("a snapshot");
+        assert_eq!(
+            backend.void(&Change::of(row(1)), None).await,
+            Voided::Confirmed
+        );
+        block_in_place(|| redis.start_from(&snapshot)).expect("it starts");
+        let there = ask(&redis, &["EXISTS", &settings.entry(&row(1))]);
+        assert_eq!(there, "1", "the old entry is back");
+        trusted(&backend).await;
+        assert_eq!(hit(&backend, &row(1)).await, None);
+        assert_eq!(
+            ask(&redis, &["EXISTS", &settings.entry(&row(1))]),
+            "1",
+            "dropped, not deleted"
+        );
+    }
+}
+
+/// Recovery rule 2: a ticket that was not confirmed writes nothing through, whatever Redis made of
+/// the request for it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_writer_without_a_confirmed_ticket_removes() {
+    let scene = Scene::set().await;
+    let backend = scene.settings.redis().await;
+    fill(&backend, &row(1), "old").await;
+    // The request arrives, its answer does not: the lease is there, and nobody has it.
+    scene.proxy.set(Direction::ToClient, Fault::Hang);
+    let ticket = backend.ticket(&row(1)).await;
+    let ticket = ticket.expect("a near ticket");
+    assert!(ticket.far().is_none());
+    scene.proxy.heal();
+    assert_eq!(
+        ask(&scene.redis, &["EXISTS", &scene.settings.lease_of(&row(1))]),
+        "1"
+    );
+    let voided = backend
+        .void(&Change::of(row(1)), Some((ticket, entry("new"))))
+        .await;
+    assert_eq!(voided, Voided::Confirmed);
+    let names = [
+        scene.settings.entry(&row(1)),
+        scene.settings.lease_of(&row(1)),
+    ];
+    assert_eq!(ask(&scene.redis, &["EXISTS", &names[0], &names[1]]), "0");
+}
+
+/// A backend of two tiers whose far one waits at curtains, with an old value in far alone.
+async fn staged(scene: &Scene) -> (Arc<Staged>, Arc<TieredBackend>) {
+    let far = Arc::new(scene.settings.far().await);
+    fill(&*far, &row(1), "old").await;
+    let far = Staged::new(far);
+    let near = Arc::new(MemoryBackend::new(1 << 20));
+    let tiered = TieredBackend::near_first(near, far.clone());
+    (far, Arc::new(tiered))
+}
+
+/// Rule 7: the near ticket is taken before far is looked into.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_far_value_that_a_void_overtakes_on_its_way_is_not_copied() {
+    let scene = Scene::set().await;
+    let (far, tiered) = staged(&scene).await;
+    let cue = far.hang(At::Found, row(1).name());
+    let reading = tokio::spawn({
+        let tiered = Arc::clone(&tiered);
+        async move { hit(&*tiered, &row(1)).await }
+    });
+    let open = cue.reached().await;
+    assert_eq!(
+        tiered.void(&Change::of(row(1)), None).await,
+        Voided::Confirmed
+    );
+    open.send(()).expect("the reader waits");
+    let read = reading.await.expect("no panic");
+    assert_eq!(
+        read,
+        Some(Bytes::from_static(b"old")),
+        "it began before the void ended"
+    );
+    assert_eq!(hit(&*tiered, &row(1)).await, None);
+}
+
+/// Rule 7: far is voided before near.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_copied_from_far_before_its_void_goes_with_it() {
+    let scene = Scene::set().await;
+    let (far, tiered) = staged(&scene).await;
+    let cue = far.hang(At::Void, row(1).name());
+    let voiding = tokio::spawn({
+        let tiered = Arc::clone(&tiered);
+        async move { tiered.void(&Change::of(row(1)), None).await }
+    });
+    let open = cue.reached().await;
+    // Not acknowledged yet: the old value may answer, and is copied.
+    assert_eq!(
+        hit(&*tiered, &row(1)).await,
+        Some(Bytes::from_static(b"old"))
+    );
+    assert!(tiered.peek(&row(1), START).is_some());
+    open.send(()).expect("the void waits");
+    assert_eq!(voiding.await.expect("no panic"), Voided::Confirmed);
+    assert_eq!(hit(&*tiered, &row(1)).await, None);
+}
+
+/// The budget: one for all that a request does, whatever it does.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_waits_once_for_a_redis_that_hangs() {
+    let scene = Scene::set().await;
+    let backend = scene.settings.redis().await;
+    scene.proxy.set(Direction::Both, Fault::Hang);
+    let started = Instant::now();
+    one_budget(async {
+        for id in 0..4 {
+            let found = backend.lookup(&row(id), Mode::Read, START).await;
+            let Lookup::Miss(Some(ticket)) = found else {
+                panic!("{found:?}")
+            };
+            assert_eq!(
+                backend.fill(ticket, entry("x")).await,
+                Filled::Stored,
+                "in near"
+            );
+        }
+        assert_eq!(failures(&backend).await, 1, "it was asked once");
+        let _ = backend.void(&Change::of(row(1)), None).await;
+    })
+    .await;
+    let waited = started.elapsed();
+    assert!(waited >= BUDGET / 2, "{waited:?}");
+    assert!(
+        waited < BUDGET * 2,
+        "{waited:?} is more than a budget and what it takes besides"
+    );
+}
+
+/// Only the first few wait at all.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_few_failures_are_enough_and_the_next_are_not_even_tried() {
+    for fault in [
+        Fault::Hang,
+        Fault::Delay {
+            by: BUDGET * 2,
+            jitter: BUDGET,
+        },
+        Fault::Throttle {
+            bytes_per_second: 20,
+        },
+    ] {
+        let scene = Scene::set().await;
+        let backend = scene.settings.redis().await;
+        scene.proxy.set(Direction::ToClient, fault);
+        for id in 0..100 {
+            miss(&backend, &row(id)).await;
+        }
+        assert_eq!(failures(&backend).await, 5, "{fault:?}");
+        assert!(backend.trouble().is_some(), "{fault:?}");
+        scene.proxy.heal();
+        trusted(&backend).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redis_that_refuses_is_not_used_and_its_reason_is_told() {
+    type Refusal = (
+        &'static str,
+        &'static [&'static [&'static str]],
+        &'static [&'static [&'static str]],
+    );
+    let refusals: [Refusal; 4] = [
+        (
+            "NOAUTH",
+            &[
+                &["CONFIG", "SET", "requirepass", "secret"],
+                &["CLIENT", "KILL", "TYPE", "normal"],
+            ],
+            &[&["CONFIG", "SET", "requirepass", ""]],
+        ),
+        (
+            "READONLY",
+            &[&["REPLICAOF", "127.0.0.1", "1"]],
+            &[&["REPLICAOF", "NO", "ONE"]],
+        ),
+        (
+            "OOM",
+            &[&["CONFIG", "SET", "maxmemory", "1"]],
+            &[&["CONFIG", "SET", "maxmemory", "0"]],
+        ),
+        (
+            // Redis closes what it has no room for.
+            "cannot connect",
+            &[
+                &["CONFIG", "SET", "maxclients", "1"],
+                &["CLIENT", "KILL", "TYPE", "normal"],
+            ],
+            &[&["CONFIG", "SET", "maxclients", "1000"]],
+        ),
+    ];
+    for (reason, begin, end) in refusals {
+        let scene = Scene::set().await;
+        let backend = scene.settings.redis().await;
+        fill(&backend, &row(0), "kept").await;
+        for words in begin {
+            ask(&scene.redis, words);
+        }
+        for id in 1..20 {
+            miss(&backend, &row(id)).await;
+        }
+        eventually(&format!("the reason is known: {reason}"), || {
+            backend.trouble().is_some_and(|why| why.contains(reason))
+        })
+        .await;
+        assert_eq!(
+            hit(&backend, &row(0)).await,
+            Some(Bytes::from_static(b"kept")),
+            "{reason}"
+        );
+        for words in end {
+            ask(&scene.redis, words);
+        }
+        trusted(&backend).await;
+        fill(&backend, &row(1), "x").await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redis_that_was_never_there_is_used_once_it_appears() {
+    let mut redis = own_redis().await;
+    block_in_place(|| redis.kill()).expect("it dies");
+    let mut settings = Settings::at(&redis).budget(BUDGET);
+    settings.0.connect_timeout = Duration::from_millis(300);
+    let backend = settings.tiered().await;
+    let reason = backend.trouble().expect("it is away");
+    assert!(reason.contains("refused"), "{reason}");
+    fill(&backend, &row(1), "x").await;
+    assert!(hit(&backend, &row(1)).await.is_some(), "near goes on");
+    block_in_place(|| redis.start_again()).expect("it starts");
+    trusted(&backend).await;
+    assert_eq!(
+        hit(&backend, &row(1)).await,
+        None,
+        "recovery empties near too"
+    );
+    fill(&backend, &row(1), "x").await;
+    assert_eq!(ask(&redis, &["EXISTS", &settings.entry(&row(1))]), "1");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn counters_go_on_without_redis_from_where_they_were() {
+    let mut redis = own_redis().await;
+    let settings = Settings::at(&redis).budget(BUDGET);
+    let backend = settings.tiered().await;
+    let window = Duration::from_secs(60);
+    assert_eq!(backend.increment("c", 4, window, START).await.value, 4);
+    block_in_place(|| redis.kill()).expect("it dies");
+    assert_eq!(backend.increment("c", 1, window, START).await.value, 5);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_idle_instance_learns_that_redis_is_gone() {
+    let mut redis = own_redis().await;
+    let backend = Settings::at(&redis).budget(BUDGET).tiered().await;
+    block_in_place(|| redis.kill()).expect("it dies");
+    eventually("it knows", || backend.trouble().is_some()).await;
+}

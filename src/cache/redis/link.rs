@@ -180,7 +180,7 @@ impl Link {
             Ok(Err(error)) => {
                 let why = explain(&error);
                 if error.is_unrecoverable_error() {
-                    self.lost(&generation, &why);
+                    self.lost(&generation, &format!("connection lost: {why}"));
                 }
                 why
             }
@@ -228,7 +228,7 @@ impl Link {
             try_join_all(connections)
                 .await
                 .map_err(|error: PoolError| match error {
-                    PoolError::Backend(error) => explain(&error),
+                    PoolError::Backend(error) => format!("cannot connect: {}", explain(&error)),
                     PoolError::Timeout(TimeoutType::Create) => {
                         format!("cannot connect within {:?}", self.connect_timeout)
                     }

@@ -6,10 +6,11 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use alacena_lab::history::{ClientLog, Recorder, Report};
+use alacena_lab::staged::Fills;
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
 
-use super::staged::{Fills, Staged};
+use super::staged;
 use crate::support::{ADMIN_EMAIL, Call, Storage, TestApp, client};
 
 const CLIENTS: usize = 6;
@@ -341,7 +342,7 @@ const LATE: Duration = Duration::from_millis(3);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_read_is_stale_where_every_fill_is_late() {
-    let staged = Staged::new(Fills::ByTicket, LATE);
+    let staged = staged(Fills::ByTicket, LATE);
     let app = TestApp::start_with(Storage::Sqlite, staged, "").await;
     let report = run(app, "late fills by ticket").await;
     assert!(report.is_clean(), "{report}");
@@ -349,7 +350,7 @@ async fn no_read_is_stale_where_every_fill_is_late() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn stale_reads_are_found_where_late_fills_ignore_their_tickets() {
-    let staged = Staged::new(Fills::Regardless, LATE);
+    let staged = staged(Fills::Regardless, LATE);
     let app = TestApp::start_with(Storage::Sqlite, staged, "").await;
     let report = run(app, "late fills regardless of tickets").await;
     assert!(!report.is_clean(), "{report}");

@@ -2,4 +2,14 @@
 
 mod load;
 mod schedules;
-mod staged;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use alacena::cache::MemoryBackend;
+use alacena_lab::staged::{Fills, Staged};
+
+/// The memory backend, on a stage.
+fn staged(fills: Fills, delay: Duration) -> Arc<Staged> {
+    Staged::with(Arc::new(MemoryBackend::new(64 << 20)), fills, delay)
+}

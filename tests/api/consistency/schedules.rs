@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use alacena_lab::history::Recorder;
+use alacena_lab::staged::{At, Fills, Staged};
 use serde_json::{Value, json};
 
-use super::staged::{Before, Fills, Staged};
+use super::staged;
 use crate::support::{Call, Storage, TestApp, tcp};
 
 async fn stage(storage: Storage, fills: Fills) -> (TestApp, Arc<Staged>, String) {
-    let staged = Staged::new(fills, Duration::ZERO);
+    let staged = staged(fills, Duration::ZERO);
     let app = TestApp::start_with(storage, staged.clone(), "").await;
     let admin = app.admin().await;
     // Who is calling is at hand from now on.
@@ -30,7 +31,7 @@ async fn overtake(
     read: impl Fn() -> Call,
     write: Call,
 ) -> [(u16, String); 2] {
-    let cue = staged.hang(Before::Fill, key);
+    let cue = staged.hang(At::Fill, key);
     let reader = tokio::spawn(read().into_future());
     let open = cue.reached().await;
     let written = write.await;
@@ -146,7 +147,7 @@ async fn a_write_is_voided_though_its_client_has_hung_up_before() {
         let (product, _) = app.new_product(&admin).await;
         app.get(&product).by(&admin).await.expect(200);
         // The write is committed and its void waits: now the client goes.
-        let cue = staged.hang(Before::Void, "product:1");
+        let cue = staged.hang(At::Void, "product:1");
         let mut client = tcp::connect(app.address).await;
         let body = json!({ "name": "New" }).to_string();
         let request = tcp::request("PATCH", &product, &admin, &body);
@@ -183,7 +184,7 @@ async fn what_no_cache_brought_is_not_overwritten_by_an_earlier_load() {
         let (product, _) = app.new_product(&admin).await;
         let cleared = app.delete("/cache/clear?pattern=product:*").by(&admin);
         cleared.await.expect(200);
-        let cue = staged.hang(Before::Fill, "product:1");
+        let cue = staged.hang(At::Fill, "product:1");
         let early = tokio::spawn(app.get(&product).by(&admin).into_future());
         let open = cue.reached().await;
         // Somebody else changes the row, and the service is asked to look.
@@ -220,7 +221,7 @@ async fn judge(fills: Fills) -> usize {
     app.get("/auth/me").by(&admin).await.expect(200);
     {
         let (mut early, mut log) = (recorder.client(), recorder.client());
-        let cue = staged.hang(Before::Fill, "product:1");
+        let cue = staged.hang(At::Fill, "product:1");
         let pending = early.read("product");
         let reader = tokio::spawn(app.get(&product).by(&admin).into_future());
         let open = cue.reached().await;

@@ -29,10 +29,13 @@ if ARGV[3] == '1' then
 end
 
 local id, of = unpack(redis.call('HMGET', KEYS[1], 'id', 'stamp'))
-if not id or of ~= stamp then
+if id and of ~= stamp then
   redis.call('DEL', KEYS[1])
-  redis.call('HSET', KEYS[1], 'id', ARGV[1], 'stamp', stamp)
+  id = nil
+end
+if not id then
   id = ARGV[1]
+  redis.call('HSET', KEYS[1], 'id', id, 'stamp', stamp)
 end
 
 local order = redis.call('HINCRBY', KEYS[1], 'order', 1)

@@ -1,27 +1,28 @@
+//! A cache backend on a stage: curtains where a schedule wants somebody to wait.
+
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use alacena::cache::{
-    BackendStats, CacheBackend, Change, Count, Entry, Filled, Key, Lookup, MemoryBackend, Mode,
-    Pattern, Ticket, Tier, Timestamp, Voided,
+    BackendStats, CacheBackend, Change, Count, Entry, Filled, Key, Lookup, Mode, Pattern, Ticket,
+    Tier, Timestamp, Voided,
 };
 use async_trait::async_trait;
 use tokio::sync::oneshot;
 
 /// What a fill does with its ticket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fills {
+pub enum Fills {
     /// As the trait demands.
     ByTicket,
     /// As every cache library does it: a bare `set` of what was loaded.
     Regardless,
 }
 
-/// The memory backend, with a curtain between a load and its fill, or between a commit and its
-/// void.
-pub(super) struct Staged {
-    inner: MemoryBackend,
+/// A backend that waits at curtains, which are hung for one key and one operation each.
+pub struct Staged {
+    inner: Arc<dyn CacheBackend>,
     fills: Fills,
     /// How long every fill comes after its load, if no schedule says otherwise.
     delay: Duration,
@@ -32,27 +33,34 @@ pub(super) struct Staged {
 
 /// Where somebody waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Before {
+pub enum At {
+    /// Between a load and its fill.
     Fill,
+    /// Between a commit and its void.
     Void,
+    /// Between what a lookup found and its answer.
+    Found,
 }
 
 struct Curtain {
-    before: Before,
+    at: At,
     key: String,
     reached: oneshot::Sender<()>,
     opened: oneshot::Receiver<()>,
 }
 
 /// The other side of a curtain.
-pub(super) struct Cue {
+pub struct Cue {
     reached: oneshot::Receiver<()>,
     open: oneshot::Sender<()>,
 }
 
 impl Cue {
-    /// Waits until somebody stands before the curtain.
-    pub(super) async fn reached(self) -> oneshot::Sender<()> {
+    /// Waits until somebody stands before the curtain. What is answered opens it.
+    ///
+    /// # Panics
+    /// If nobody comes in time.
+    pub async fn reached(self) -> oneshot::Sender<()> {
         let limit = Duration::from_secs(10);
         let reached = tokio::time::timeout(limit, self.reached).await;
         reached
@@ -63,9 +71,15 @@ impl Cue {
 }
 
 impl Staged {
-    pub(super) fn new(fills: Fills, delay: Duration) -> Arc<Self> {
+    /// A stage for a backend.
+    pub fn new(inner: Arc<dyn CacheBackend>) -> Arc<Self> {
+        Self::with(inner, Fills::ByTicket, Duration::ZERO)
+    }
+
+    /// The same, with fills that come so long after their loads and mind their tickets, or do not.
+    pub fn with(inner: Arc<dyn CacheBackend>, fills: Fills, delay: Duration) -> Arc<Self> {
         Arc::new(Self {
-            inner: MemoryBackend::new(64 << 20),
+            inner,
             fills,
             delay,
             set: Mutex::default(),
@@ -73,12 +87,15 @@ impl Staged {
         })
     }
 
-    /// Hangs a curtain for the next fill or void of a key.
-    pub(super) fn hang(&self, before: Before, key: &str) -> Cue {
+    /// Hangs a curtain for the next such operation on a key.
+    ///
+    /// # Panics
+    /// If another panicked while hanging one.
+    pub fn hang(&self, at: At, key: &str) -> Cue {
         let (reached, when_reached) = oneshot::channel();
         let (open, opened) = oneshot::channel();
         self.curtains.lock().expect("no panics").push(Curtain {
-            before,
+            at,
             key: key.to_owned(),
             reached,
             opened,
@@ -89,17 +106,17 @@ impl Staged {
         }
     }
 
-    async fn pass(&self, before: Before, key: &str) {
+    async fn pass(&self, at: At, key: &str) {
         let curtain = {
             let mut curtains = self.curtains.lock().expect("no panics");
-            let mine = |curtain: &Curtain| curtain.before == before && curtain.key == key;
+            let mine = |curtain: &Curtain| curtain.at == at && curtain.key == key;
             curtains.iter().position(mine).map(|at| curtains.remove(at))
         };
         let Some(Curtain {
             reached, opened, ..
         }) = curtain
         else {
-            if before == Before::Fill && !self.delay.is_zero() {
+            if at == At::Fill && !self.delay.is_zero() {
                 tokio::time::sleep(self.delay).await;
             }
             return;
@@ -127,19 +144,29 @@ impl CacheBackend for Staged {
     }
 
     async fn lookup(&self, key: &Key, mode: Mode, now: Timestamp) -> Lookup {
-        match self.set(key, now) {
+        let found = match self.set(key, now) {
             Some(entry) if mode == Mode::Read => Lookup::Hit(entry, Tier::Near),
             _ => self.inner.lookup(key, mode, now).await,
-        }
+        };
+        self.pass(At::Found, key.name()).await;
+        found
     }
 
     async fn ticket(&self, key: &Key) -> Option<Ticket> {
         self.inner.ticket(key).await
     }
 
+    async fn renew(&self, ticket: &Ticket) {
+        self.inner.renew(ticket).await;
+    }
+
+    async fn release(&self, ticket: Ticket) {
+        self.inner.release(ticket).await;
+    }
+
     async fn fill(&self, ticket: Ticket, entry: Entry) -> Filled {
         let key = ticket.key().clone();
-        self.pass(Before::Fill, key.name()).await;
+        self.pass(At::Fill, key.name()).await;
         if self.fills == Fills::ByTicket {
             return self.inner.fill(ticket, entry).await;
         }
@@ -150,7 +177,7 @@ impl CacheBackend for Staged {
 
     async fn void(&self, change: &Change, through: Option<(Ticket, Entry)>) -> Voided {
         for key in change.keys() {
-            self.pass(Before::Void, key.name()).await;
+            self.pass(At::Void, key.name()).await;
         }
         {
             let mut set = self.set.lock().expect("no panics");
@@ -178,7 +205,7 @@ impl CacheBackend for Staged {
     }
 
     async fn exists(&self, key: &Key, now: Timestamp) -> bool {
-        self.peek(key, now).is_some()
+        self.set(key, now).is_some() || self.inner.exists(key, now).await
     }
 
     async fn increment(&self, counter: &str, by: i64, window: Duration, now: Timestamp) -> Count {
@@ -187,6 +214,10 @@ impl CacheBackend for Staged {
 
     fn is_available(&self) -> bool {
         self.inner.is_available()
+    }
+
+    fn trouble(&self) -> Option<Arc<str>> {
+        self.inner.trouble()
     }
 
     async fn stats(&self) -> BackendStats {
