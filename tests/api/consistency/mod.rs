@@ -1,7 +1,9 @@
 //! No read answers a value that had been replaced before the read began.
 
 mod load;
+mod redis_outage;
 mod schedules;
+mod under_load;
 
 use std::sync::Arc;
 use std::time::Duration;
