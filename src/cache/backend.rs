@@ -141,6 +141,8 @@ pub enum Filled {
 pub enum Voided {
     /// All of them have.
     Confirmed,
+    /// All of them have; and what was handed through is not stored, since another void came before.
+    Overtaken,
     /// A tier did not answer. The backend no longer trusts it.
     Unconfirmed,
 }

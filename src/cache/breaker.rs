@@ -94,15 +94,20 @@ impl Breaker {
         self.opened.notify_one();
     }
 
-    /// The store could not be recovered.
+    /// The store could not be recovered, for this reason.
     pub(super) fn still_open(&self, reason: &str) {
         self.open(reason);
+        if let State::Open { reason: last, .. } = &mut *self.state.lock() {
+            *last = reason.into();
+        }
     }
 
+    /// What opened it is the reason, until a recovery knows better: what fails because it is open
+    /// explains nothing.
     fn open(&self, reason: &str) {
         let mut state = self.state.lock();
-        match &mut *state {
-            State::Open { reason: last, .. } => *last = reason.into(),
+        match &*state {
+            State::Open { .. } => {}
             State::New | State::Closed(_) => {
                 log::warn!("{} is not used from now on: {reason}", self.store);
                 *state = State::Open {
@@ -197,7 +202,9 @@ mod tests {
         let doubts = breaker.doubts();
         breaker.doubt("another void was lost");
         assert!(!breaker.close(doubts));
-        assert_eq!(breaker.reason().as_deref(), Some("another void was lost"));
+        assert_eq!(breaker.reason().as_deref(), Some("a void was lost"));
+        breaker.still_open("nobody there");
+        assert_eq!(breaker.reason().as_deref(), Some("nobody there"));
         assert!(breaker.close(breaker.doubts()));
         assert_eq!(breaker.reason(), None);
     }

@@ -147,14 +147,22 @@ impl MemoryBackend {
 
     /// Voids one key: value and tickets. Stores `through` in the same step if no other void came
     /// since its ticket was taken, so that of overlapping writers none leaves the older value.
-    fn void_key(&self, key: &Key, through: Option<(Ticket, Entry)>) {
+    /// Answers whether one did.
+    fn void_key(&self, key: &Key, through: Option<(Ticket, Entry)>) -> bool {
         let mut epoch = self.stripe(key).lock();
         let generation = self.generation_of(key.group());
         let present = pack(*epoch, generation);
         *epoch += 1;
+        let is_through = through.is_some();
         match through.filter(|(ticket, _)| ticket.epoch() == present) {
-            Some((ticket, entry)) => self.insert(&ticket, entry, generation),
-            None => self.entries.invalidate(key),
+            Some((ticket, entry)) => {
+                self.insert(&ticket, entry, generation);
+                false
+            }
+            None => {
+                self.entries.invalidate(key);
+                is_through
+            }
         }
     }
 
@@ -227,14 +235,19 @@ impl CacheBackend for MemoryBackend {
     }
 
     async fn void(&self, change: &Change, mut through: Option<(Ticket, Entry)>) -> Voided {
+        let mut is_overtaken = false;
         for key in change.keys() {
             let mine = through.take_if(|(ticket, _)| ticket.key() == key);
-            self.void_key(key, mine);
+            is_overtaken |= self.void_key(key, mine);
         }
         for group in change.groups() {
             self.generation(*group).fetch_add(1, Ordering::SeqCst);
         }
-        Voided::Confirmed
+        if is_overtaken {
+            Voided::Overtaken
+        } else {
+            Voided::Confirmed
+        }
     }
 
     fn distrust(&self) {

@@ -35,6 +35,14 @@ impl Tasks {
         self.tracker.spawn_on(same_budget(future), &self.runtime)
     }
 
+    /// Starts a task that no request waits for.
+    pub fn spawn_apart<F>(&self, future: F) -> JoinHandle<F::Output>
+    where
+        F: Future<Output: Send + 'static> + Send + 'static,
+    {
+        self.tracker.spawn_on(future, &self.runtime)
+    }
+
     /// Waits until every task has ended, or for `patience`. Answers whether all have.
     pub async fn drain(&self, patience: Duration) -> bool {
         self.tracker.close();

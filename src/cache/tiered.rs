@@ -95,6 +95,7 @@ impl CacheBackend for TieredBackend {
         // The near ticket before anything else (rule 7).
         let (copy, near) = match self.near.lookup(key, mode, now).await {
             Lookup::Hit(entry, tier) if self.reads_near() => return Lookup::Hit(entry, tier),
+            // While far is trusted, what near has is only worth being compared with.
             Lookup::Hit(entry, _) => (Some(entry), self.near.ticket(key).await),
             Lookup::Stale(entry, _, ticket) => (Some(entry), ticket),
             Lookup::Miss(ticket) => (None, ticket),
@@ -105,7 +106,10 @@ impl CacheBackend for TieredBackend {
                 return Lookup::Hit(entry, tier);
             }
             Lookup::Stale(entry, tier, ticket) => (Some((entry, tier)), ticket),
-            Lookup::Miss(ticket) => (copy.map(|copy| (copy, Tier::Near)), ticket),
+            Lookup::Miss(ticket) => {
+                let copy = copy.filter(|_| self.reads_near());
+                (copy.map(|copy| (copy, Tier::Near)), ticket)
+            }
         };
         let ticket = near.map(|near| near.with_far(far));
         match found {
@@ -153,9 +157,14 @@ impl CacheBackend for TieredBackend {
             }
             None => (None, None),
         };
+        // Near writes through what far does. Where far is not asked, near is on its own.
+        let is_alone = far.is_none() && !self.far.is_available();
+        let is_through = far.is_some();
         // Far first (rule 7). If it does not confirm, it distrusts itself before it says so: the
         // distrust before the near void, and that before the acknowledgement (recovery rule 4).
         let voided = self.far.void(change, far).await;
+        let is_far = is_through && voided == Voided::Confirmed;
+        let near = near.filter(|_| is_far || is_alone);
         let _ = self.near.void(change, near).await;
         voided
     }

@@ -14,6 +14,7 @@ const DEVELOPMENT: [&str; 2] = [
 ];
 /// The admin that the public profiles make.
 pub const DEVELOPMENT_ADMIN: (&str, &str) = ("admin@example.com", "admin123");
+const MIN_BUDGET: Duration = Duration::from_millis(1);
 const MAX_REDIS_WAIT: Duration = Duration::from_secs(10);
 const MAX_TOKEN_TTL: Duration = Duration::from_secs(365 * 24 * 3600);
 
@@ -42,8 +43,6 @@ pub(super) fn validate(config: &Config, profile: &Profile) -> Result<(), Refusal
         ("cache.user_ttl", cache.user_ttl),
         ("cache.product_ttl", cache.product_ttl),
         ("cache.redis.connect_timeout", cache.redis.connect_timeout),
-        ("cache.redis.budget", cache.redis.budget),
-        ("cache.redis.lease", cache.redis.lease),
     ];
     for (key, duration) in positive {
         if duration.is_zero() {
@@ -103,6 +102,12 @@ pub(super) fn validate(config: &Config, profile: &Profile) -> Result<(), Refusal
         if duration > MAX_REDIS_WAIT {
             return refuse(key, "must be at most 10s".into());
         }
+    }
+    if !(Duration::from_millis(100)..=Duration::from_secs(60)).contains(&cache.redis.lease) {
+        return refuse("cache.redis.lease", "must be from 100ms to 60s".into());
+    }
+    if cache.redis.budget < MIN_BUDGET {
+        return refuse("cache.redis.budget", "must be at least 1ms".into());
     }
     if server.max_connections == 0 {
         return refuse("server.max_connections", "must be at least 1".into());

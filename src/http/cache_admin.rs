@@ -181,7 +181,7 @@ pub(super) async fn clear(
     let pattern: Pattern = pattern
         .parse()
         .map_err(|error| Problem::field("pattern", format!("{error}")))?;
-    let cleared = cache.clear(&pattern).await;
+    let cleared = cache.clear(pattern.clone()).await;
     // The pattern may hold an e-mail address, so it stays out of the log.
     log::info!("an admin cleared cache entries: {cleared}");
     let entries = if cleared == 1 { "entry" } else { "entries" };

@@ -1,8 +1,10 @@
 use std::net::IpAddr;
 use std::time::Duration;
 
+use futures_util::future::join_all;
+
 use super::error::Error;
-use crate::cache::Cache;
+use crate::cache::{Cache, one_budget};
 use crate::config::AuthConfig;
 
 /// For how long failures from everywhere count against an account.
@@ -101,9 +103,10 @@ impl Throttle {
                 self.count(&known, 1, KNOWN_WINDOW).await;
             }
             Ok(None) => {
-                for limit in &limits {
-                    self.count(&limit.counter, 1, limit.window).await;
-                }
+                let failed = limits
+                    .iter()
+                    .map(|limit| self.count(&limit.counter, 1, limit.window));
+                join_all(failed).await;
             }
             Err(_) => {}
         }
@@ -157,11 +160,13 @@ impl Throttle {
         Ok(())
     }
 
-    /// The attempt is under way no more.
+    /// The attempt is under way no more. On a budget of its own: what was counted in must be
+    /// counted out.
     async fn leave(&self, limits: &[Limit]) {
-        for limit in limits {
+        let leaving = limits.iter().map(async |limit| {
             self.count(&limit.pending(), -1, PENDING_WINDOW).await;
-        }
+        });
+        one_budget(join_all(leaving)).await;
     }
 
     async fn count(&self, counter: &str, by: i64, window: Duration) -> (i64, Duration) {

@@ -112,6 +112,37 @@ async fn what_is_no_entry_at_all_is_a_miss_and_is_overwritten() {
     assert_eq!(stats.failures, 0);
 }
 
+#[tokio::test]
+async fn a_lease_or_a_counter_that_is_none_is_as_good_as_none() {
+    let settings = Settings::at(&REDIS);
+    let far = settings.far().await;
+    let lease = settings.lease_of(&row(1));
+    let counter = settings.name("count", "c");
+    let window = std::time::Duration::from_secs(60);
+    for strange in [
+        ["SET", "text", ""],
+        ["RPUSH", "a list", ""],
+        ["HSET", "id", "not an id"],
+        ["HSET", "value", "many"],
+    ] {
+        let [command, one, other] = strange;
+        for name in [&lease, &counter] {
+            ask(&REDIS, &["DEL", name]);
+            let words = [command, name, one, other];
+            let words: Vec<_> = words.into_iter().filter(|word| !word.is_empty()).collect();
+            ask(&REDIS, &words);
+        }
+        fill(&far, &row(1), "x").await;
+        assert!(hit(&far, &row(1)).await.is_some(), "{strange:?}");
+        assert!(far.increment("c", 1, window, START).await.value >= 1);
+        ask(&REDIS, &["DEL", &lease]);
+        ask(&REDIS, &["SET", &lease, "text"]);
+        let _ = far.void(&Change::of(row(1)), None).await;
+    }
+    assert_eq!(far.stats().await.far.expect("it has a Redis").failures, 0);
+    assert_eq!(far.trouble(), None);
+}
+
 /// Whoever asks whether a key exists does not know its group, and must not take it for a forgery.
 #[tokio::test]
 async fn a_look_by_name_forges_nothing() {

@@ -1,7 +1,7 @@
 //! Leases: what a ticket is worth in a Redis that may lose it, and who loads.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use alacena::cache::{Cache, CacheBackend, Change, Filled, ManualClock, Mode, Tasks, Voided};
 use alacena_lab::contract::source::{
@@ -9,7 +9,7 @@ use alacena_lab::contract::source::{
 };
 use bytes::Bytes;
 
-use crate::support::{REDIS, Settings, ask, entry, fill, hit, miss, own_redis};
+use crate::support::{REDIS, Settings, ask, entry, figure, fill, hit, miss, own_redis};
 
 /// An instance on a source that it shares with others.
 async fn instance(settings: &Settings, source: &Source) -> Bench {
@@ -31,6 +31,33 @@ async fn a_lease_lost_by_eviction_refuses_its_fill() {
     assert_eq!(ask(&REDIS, &["DEL", &settings.lease_of(&row(1))]), "1");
     assert_eq!(redis.fill(ticket, entry("x")).await, Filled::Refused);
     assert_eq!(hit(&redis, &row(1)).await, None);
+}
+
+#[tokio::test]
+async fn a_redis_that_evicts_loses_entries_and_nothing_else() {
+    let redis = own_redis().await;
+    let most = figure(&redis, "memory", "used_memory") + (8 << 20);
+    ask(&redis, &["CONFIG", "SET", "maxmemory", &most.to_string()]);
+    ask(
+        &redis,
+        &["CONFIG", "SET", "maxmemory-policy", "allkeys-lru"],
+    );
+    let far = Settings::at(&redis).far().await;
+    let value: &str = "x".repeat(4000).leak();
+    for id in 0..4000 {
+        fill(&far, &row(id), value).await;
+    }
+    assert!(figure(&redis, "stats", "evicted_keys") > 1000);
+    let mut hits = 0;
+    for id in 0..4000 {
+        let found = hit(&far, &row(id)).await;
+        hits += u32::from(found.is_some());
+        assert!(found.is_none_or(|found| found == *value));
+    }
+    assert!((1..4000).contains(&hits), "{hits}");
+    let stats = far.stats().await.far.expect("it has a Redis");
+    assert_eq!((stats.failures, stats.forged), (0, 0));
+    assert_eq!(far.trouble(), None);
 }
 
 #[tokio::test]
@@ -58,7 +85,7 @@ async fn a_stolen_lease_refuses_its_fill_and_its_write_through() {
     assert_eq!(redis.fill(reader, entry("x")).await, Filled::Refused);
     let through = Some((writer, entry("x")));
     let voided = redis.void(&Change::of(row(1)), through).await;
-    assert_eq!(voided, Voided::Confirmed);
+    assert_eq!(voided, Voided::Overtaken);
     assert_eq!(hit(&redis, &row(1)).await, None);
 }
 
@@ -130,6 +157,33 @@ async fn what_one_instance_loads_another_waits_for() {
     assert_eq!(source.loads(), 1);
 }
 
+/// Of readers who miss together, one has the ticket that others wait for, and another may be the
+/// one who loads.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn readers_of_one_instance_never_wait_for_each_others_tickets() {
+    let settings = Settings::at(&REDIS);
+    let source = Source::default();
+    let bench = instance(&settings, &source).await;
+    for id in 0..100 {
+        source.put(&row(id), "x");
+        let started = Instant::now();
+        let readers = (0..8).map(|_| {
+            let bench = bench.clone();
+            tokio::spawn(async move { bench.value(&row(id)).await })
+        });
+        for reader in readers.collect::<Vec<_>>() {
+            reader.await.expect("no panic");
+        }
+        // Whoever waits for a ticket that nobody loads under waits longer.
+        if started.elapsed() < Duration::from_millis(90) {
+            continue;
+        }
+        let lease = ask(&REDIS, &["HGET", &settings.lease_of(&row(id)), "loader"]);
+        panic!("{:?} for one read; loader {lease:?}", started.elapsed());
+    }
+    assert_eq!(source.loads(), 100);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_instance_that_died_loading_is_not_waited_for_long() {
     let settings = Settings::at(&REDIS);
@@ -140,7 +194,10 @@ async fn an_instance_that_died_loading_is_not_waited_for_long() {
     let bench = instance(&settings, &source).await;
     // Two instances' recoveries dropped the namespace, but not the leases that came after.
     let _never_used = miss(&dead, &row(1)).await;
+    let started = Instant::now();
     assert_eq!(bench.value(&row(1)).await, Some(Bytes::from_static(b"x")));
+    // The lease would live a minute.
+    assert!(started.elapsed() < Duration::from_secs(10));
     assert_eq!(bench.value(&row(1)).await, Some(Bytes::from_static(b"x")));
     assert_eq!(source.loads(), 1, "it stored what it loaded in the end");
 }

@@ -8,7 +8,7 @@ mod trust;
 
 use alacena::cache::{MemoryBackend, NullBackend};
 
-use support::{REDIS, Settings, TINY};
+use support::{FORGETFUL, REDIS, Settings, trusted};
 
 alacena_lab::backend_contract!(memory, async { MemoryBackend::new(64 << 20) });
 alacena_lab::backend_contract!(safety: off, async { NullBackend::new() });
@@ -22,5 +22,10 @@ alacena_lab::backend_contract!(far: redis_alone, async { Settings::at(&REDIS).fa
 alacena_lab::backend_contract!(far: redis, async { Settings::at(&REDIS).redis().await });
 alacena_lab::backend_contract!(tiered, async { Settings::at(&REDIS).tiered().await });
 
-// The same for Redis.
-alacena_lab::backend_contract!(safety: redis_that_evicts, async { Settings::at(&TINY).redis().await });
+// The same for Redis, which may lose leases and marks as well.
+alacena_lab::backend_contract!(forgetful: redis_that_forgets, async {
+    trusted(Settings::at(&FORGETFUL).redis().await).await
+});
+alacena_lab::backend_contract!(forgetful: redis_alone_that_forgets, async {
+    trusted(Settings::at(&FORGETFUL).far().await).await
+});

@@ -15,14 +15,19 @@ use bytes::Bytes;
 /// One server for all, which ends with this process: each backend has a namespace of its own.
 pub(crate) static REDIS: LazyLock<Redis> = LazyLock::new(|| Redis::start().expect("Redis starts"));
 
-/// With room for what the server needs itself and little more.
-pub(crate) static TINY: LazyLock<Redis> = LazyLock::new(|| {
-    let redis = Redis::start_with(&[("maxmemory-policy", "allkeys-random")]);
-    let redis = redis.expect("Redis starts");
-    let used: u64 = figure(&redis, "memory", "used_memory");
-    let most = (used + 400_000).to_string();
-    ask(&redis, &["CONFIG", "SET", "maxmemory", &most]);
-    redis
+/// A server that loses what it holds, any of it at any time, as fast as it can: an eviction is just
+/// that.
+pub(crate) static FORGETFUL: LazyLock<&'static Redis> = LazyLock::new(|| {
+    const FORGET: &str = "local name = redis.call('RANDOMKEY')
+        if name then redis.call('DEL', name) end";
+    static SERVER: LazyLock<Redis> = LazyLock::new(|| Redis::start().expect("Redis starts"));
+    // It ends with the process, like the server.
+    std::thread::spawn(|| {
+        while SERVER.command(&["EVAL", FORGET, "0"]).is_ok() {
+            std::thread::sleep(Duration::from_micros(200));
+        }
+    });
+    &SERVER
 });
 
 /// A server of the test's own.
@@ -150,4 +155,26 @@ pub(crate) async fn hit(backend: &impl CacheBackend, key: &Key) -> Option<Bytes>
 pub(crate) async fn fill(backend: &impl CacheBackend, key: &Key, value: &'static str) {
     let ticket = miss(backend, key).await;
     assert_eq!(backend.fill(ticket, entry(value)).await, Filled::Stored);
+}
+
+/// Waits until the backend trusts its Redis.
+pub(crate) async fn is_trusted(backend: &impl CacheBackend) {
+    eventually("Redis is trusted", || backend.trouble().is_none()).await;
+}
+
+/// The backend, once it trusts its Redis.
+pub(crate) async fn trusted<B: CacheBackend>(backend: B) -> B {
+    is_trusted(&backend).await;
+    backend
+}
+
+/// Waits for what another process or a task brings about.
+pub(crate) async fn eventually(what: &str, condition: impl Fn() -> bool) {
+    let waiting = async {
+        while !condition() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    let outcome = tokio::time::timeout(Duration::from_secs(20), waiting).await;
+    assert!(outcome.is_ok(), "never came about: {what}");
 }

@@ -14,7 +14,7 @@ use alacena_lab::staged::{At, Staged};
 use bytes::Bytes;
 use tokio::task::block_in_place;
 
-use crate::support::{Settings, ask, entry, fill, hit, miss, own_redis};
+use crate::support::{Settings, ask, entry, eventually, fill, hit, is_trusted, miss, own_redis};
 
 const BUDGET: Duration = Duration::from_millis(200);
 
@@ -47,21 +47,6 @@ impl Scene {
     fn token(&self) -> String {
         ask(&self.redis, &["GET", &self.settings.token()])
     }
-}
-
-/// Waits until the backend trusts its Redis.
-async fn trusted(backend: &impl CacheBackend) {
-    eventually("Redis is trusted", || backend.trouble().is_none()).await;
-}
-
-async fn eventually(what: &str, condition: impl Fn() -> bool) {
-    let waiting = async {
-        while !condition() {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-    };
-    let outcome = tokio::time::timeout(Duration::from_secs(20), waiting).await;
-    assert!(outcome.is_ok(), "never came about: {what}");
 }
 
 async fn failures(backend: &impl CacheBackend) -> u64 {
@@ -119,7 +104,7 @@ async fn what_was_voided_while_redis_did_not_hear_is_not_there_when_it_does() {
         // What the proxy held back is lost with its connections.
         scene.proxy.set(Direction::Both, Fault::Cut);
         scene.proxy.heal();
-        trusted(&backend).await;
+        is_trusted(&backend).await;
         assert_ne!(scene.token(), token, "the namespace was dropped");
         for key in [row(1), page(1), row(2)] {
             assert_eq!(hit(&backend, &key).await, None, "{key:?}");
@@ -164,7 +149,7 @@ async fn a_void_lost_during_a_recovery_makes_it_start_over() {
     open.send(()).expect("the recovery waits");
     scene.proxy.set(Direction::Both, Fault::Cut);
     scene.proxy.heal();
-    trusted(&backend).await;
+    is_trusted(&backend).await;
     assert_eq!(hit(&backend, &row(1)).await, None);
     assert_eq!(
         hit(&other, &row(1)).await,
@@ -200,7 +185,7 @@ async fn a_void_confirmed_during_a_recovery_does_not_disturb_it() {
         "nothing is asked yet"
     );
     open.send(()).expect("the recovery waits");
-    trusted(&backend).await;
+    is_trusted(&backend).await;
     assert_eq!(scene.token(), token, "it needed no second attempt");
 }
 
@@ -216,6 +201,7 @@ async fn a_redis_that_comes_back_with_old_data_is_not_believed() {
             settings.redis().await
         };
         fill(&backend, &row(1), "old").await;
+        let token = ask(&redis, &["GET", &settings.token()]);
         let snapshot = block_in_place(|| redis.snapshot()).expect("a snapshot");
         assert_eq!(
             backend.void(&Change::of(row(1)), None).await,
@@ -224,7 +210,11 @@ async fn a_redis_that_comes_back_with_old_data_is_not_believed() {
         block_in_place(|| redis.start_from(&snapshot)).expect("it starts");
         let there = ask(&redis, &["EXISTS", &settings.entry(&row(1))]);
         assert_eq!(there, "1", "the old entry is back");
-        trusted(&backend).await;
+        eventually("the namespace is dropped", || {
+            ask(&redis, &["GET", &settings.token()]) != token
+        })
+        .await;
+        is_trusted(&backend).await;
         assert_eq!(hit(&backend, &row(1)).await, None);
         assert_eq!(
             ask(&redis, &["EXISTS", &settings.entry(&row(1))]),
@@ -372,7 +362,7 @@ async fn a_few_failures_are_enough_and_the_next_are_not_even_tried() {
         assert_eq!(failures(&backend).await, 5, "{fault:?}");
         assert!(backend.trouble().is_some(), "{fault:?}");
         scene.proxy.heal();
-        trusted(&backend).await;
+        is_trusted(&backend).await;
     }
 }
 
@@ -434,7 +424,7 @@ async fn a_redis_that_refuses_is_not_used_and_its_reason_is_told() {
         for words in end {
             ask(&scene.redis, words);
         }
-        trusted(&backend).await;
+        is_trusted(&backend).await;
         fill(&backend, &row(1), "x").await;
     }
 }
@@ -451,7 +441,7 @@ async fn a_redis_that_was_never_there_is_used_once_it_appears() {
     fill(&backend, &row(1), "x").await;
     assert!(hit(&backend, &row(1)).await.is_some(), "near goes on");
     block_in_place(|| redis.start_again()).expect("it starts");
-    trusted(&backend).await;
+    is_trusted(&backend).await;
     assert_eq!(
         hit(&backend, &row(1)).await,
         None,
@@ -474,8 +464,77 @@ async fn counters_go_on_without_redis_from_where_they_were() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_idle_instance_learns_that_redis_is_gone() {
-    let mut redis = own_redis().await;
-    let backend = Settings::at(&redis).budget(BUDGET).tiered().await;
-    block_in_place(|| redis.kill()).expect("it dies");
-    eventually("it knows", || backend.trouble().is_some()).await;
+    for hangs in [false, true] {
+        let mut redis = own_redis().await;
+        let mut settings = Settings::at(&redis).budget(BUDGET);
+        settings.0.connect_timeout = Duration::from_millis(300);
+        let backend = settings.tiered().await;
+        let gone = block_in_place(|| if hangs { redis.freeze() } else { redis.kill() });
+        gone.expect("it obeys");
+        eventually("it knows", || backend.trouble().is_some()).await;
+    }
+}
+
+/// Slower than a request's share of the budget, and faster than it takes to connect: it would be
+/// trusted and doubted in turn, and the namespace dropped each time, for all instances.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redis_that_is_too_slow_to_be_of_use_is_not_used_now_and_then() {
+    let scene = Scene::set().await;
+    let backend = scene.settings.tiered().await;
+    let slow = Fault::Delay {
+        by: BUDGET * 3 / 4,
+        jitter: Duration::ZERO,
+    };
+    scene.proxy.set(Direction::ToClient, slow);
+    for id in 0..10 {
+        miss(&backend, &row(id)).await;
+    }
+    assert!(backend.trouble().is_some());
+    // As many attempts as there may be in a while.
+    let connections = scene.proxy.traffic().connections;
+    eventually("it was tried again", || {
+        scene.proxy.traffic().connections >= connections + 6
+    })
+    .await;
+    let sent = backend.stats().await.far.expect("it has a Redis").failures;
+    for id in 10..100 {
+        miss(&backend, &row(id)).await;
+    }
+    assert!(
+        backend.trouble().is_some(),
+        "an attempt must be as fast as what it is for"
+    );
+    assert!(backend.stats().await.far.expect("it has a Redis").failures <= sent + 2);
+    scene.proxy.heal();
+    is_trusted(&backend).await;
+}
+
+/// A write that another instance's write overtook is not written through in near either.
+#[tokio::test(flavor = "multi_thread")]
+async fn overlapping_writers_of_two_instances_leave_the_older_value_nowhere() {
+    let scene = Scene::set().await;
+    for tiered in [false, true] {
+        let settings = scene.elsewhere();
+        let (one, other) = if tiered {
+            (settings.tiered().await, settings.tiered().await)
+        } else {
+            (settings.redis().await, settings.redis().await)
+        };
+        let first = one.ticket(&row(1)).await.expect("a ticket");
+        let second = other.ticket(&row(1)).await.expect("a ticket");
+        // The second committed later, and voids first.
+        let newer = Some((second, entry("newer")));
+        assert_eq!(
+            other.void(&Change::of(row(1)), newer).await,
+            Voided::Confirmed
+        );
+        let older = Some((first, entry("older")));
+        assert_eq!(
+            one.void(&Change::of(row(1)), older).await,
+            Voided::Overtaken
+        );
+        assert_eq!(hit(&one, &row(1)).await, None);
+        one.distrust();
+        assert!(one.peek(&row(1), START).is_none());
+    }
 }

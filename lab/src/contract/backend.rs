@@ -31,7 +31,7 @@ async fn hit(backend: &Backend, key: &Key) -> Option<Entry> {
 }
 
 async fn void(backend: &Backend, change: Change, through: Option<(Ticket, Entry)>) {
-    assert_eq!(backend.void(&change, through).await, Voided::Confirmed);
+    assert_ne!(backend.void(&change, through).await, Voided::Unconfirmed);
 }
 
 /// Fills a key as a reader does, and makes sure that it holds.

@@ -8,7 +8,7 @@
 //! makes a module `memory` with one test for each law. A backend whose entries are elsewhere, so that
 //! it finds none without waiting, is put to `backend_contract!(far: …)`; one that keeps nothing, or
 //! may lose it at any time, to `backend_contract!(safety: …)`, which leaves out the laws that ask for
-//! hits.
+//! hits; one that may lose tickets too, to `backend_contract!(forgetful: …)`.
 
 pub mod backend;
 pub mod cache;
@@ -70,6 +70,14 @@ macro_rules! backend_contract {
             $crate::backend_contract!(@safety $make);
         }
     };
+    (forgetful: $name:ident, $make:expr) => {
+        mod $name {
+            #[allow(unused_imports, reason = "the expression may need none of them")]
+            use super::*;
+
+            $crate::backend_contract!(@forgetful $make);
+        }
+    };
     (@hits $make:expr) => {
         $crate::backend_contract!(@laws backend, $make,
             a_filled_entry_is_found_and_an_absence_too
@@ -93,12 +101,17 @@ macro_rules! backend_contract {
     };
     (@safety $make:expr) => {
         $crate::backend_contract!(@laws backend, $make,
+            a_late_fill_does_not_replace_what_was_loaded_after_it
+            a_refresh_spoils_no_ticket
+        );
+        $crate::backend_contract!(@forgetful $make);
+    };
+    (@forgetful $make:expr) => {
+        $crate::backend_contract!(@laws backend, $make,
             a_ticket_does_not_outlive_a_void
             a_ticket_does_not_outlive_a_void_of_its_group
             a_ticket_does_not_outlive_a_clear
             a_ticket_does_not_outlive_distrust
-            a_late_fill_does_not_replace_what_was_loaded_after_it
-            a_refresh_spoils_no_ticket
             overlapping_writers_never_leave_the_older_value
             a_late_write_through_does_not_bring_a_deleted_row_back
             a_void_spoils_the_tickets_of_other_writers

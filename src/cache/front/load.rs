@@ -83,6 +83,10 @@ impl Cache {
             }
             None => {
                 increment(&self.counts.coalesced);
+                // Others need not wait for this ticket: its flight has another.
+                if ticket.lease().is_some_and(|lease| !lease.is_awaited) {
+                    self.backend.release(ticket).await;
+                }
                 Some(load)
             }
         };
@@ -121,7 +125,7 @@ impl Cache {
         let mut pause = FIRST_PAUSE;
         let patience = Instant::now() + PATIENCE;
         while ticket.lease().is_some_and(|lease| lease.is_awaited) && Instant::now() < patience {
-            tokio::time::sleep(pause).await;
+            tokio::time::sleep_until(patience.min(Instant::now() + pause)).await;
             pause *= 2;
             let now = self.clock.now();
             ticket = match self.backend.lookup(ticket.key(), Mode::Read, now).await {
@@ -208,7 +212,7 @@ impl Cache {
             return;
         };
         let (cache, key) = (self.clone(), key.clone());
-        self.tasks.spawn(async move {
+        self.tasks.spawn_apart(async move {
             if let Some(ticket) = cache.backend.ticket(&key).await {
                 log::debug!("refresh {key}");
                 increment(&cache.counts.refreshes);

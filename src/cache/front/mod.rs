@@ -179,9 +179,14 @@ impl Cache {
         }
     }
 
-    /// Removes the keys that match, in every tier. Answers how many there were.
-    pub async fn clear(&self, pattern: &Pattern) -> u64 {
-        self.backend.clear(pattern).await
+    /// Removes the keys that match, in every tier, to the end even if the caller is gone. Answers
+    /// how many there were.
+    pub async fn clear(&self, pattern: Pattern) -> u64 {
+        let backend = Arc::clone(&self.backend);
+        let task = self
+            .tasks
+            .spawn(async move { backend.clear(&pattern).await });
+        task.await.unwrap_or_default()
     }
 
     /// Whether a key has an entry that answers reads.

@@ -1,5 +1,5 @@
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
@@ -38,9 +38,11 @@ pub(super) struct Link {
 
 /// One time of being connected. What fails on it is never sent again on the next: that may be
 /// another server, or the same with other data (recovery rule 6).
-struct Generation {
+pub(super) struct Generation {
     connections: Vec<MultiplexedConnection>,
     next: AtomicUsize,
+    /// Nothing is asked on connections that no recovery has been over.
+    is_recovered: AtomicBool,
 }
 
 impl Generation {
@@ -100,8 +102,9 @@ impl Link {
     /// Asks something that Redis is trusted with. Half of a request's budget is for this; the other
     /// half is kept for its void.
     pub(super) async fn ask(&self, command: &Cmd) -> Result<Value, NoAnswer> {
-        self.trusted()?;
-        self.send_on_budget(command, self.budget / 2).await
+        let generation = self.trusted()?;
+        self.send_on_budget(&generation, command, self.budget / 2)
+            .await
     }
 
     /// Asks for several values at once.
@@ -112,12 +115,6 @@ impl Link {
         }
     }
 
-    /// Asks what neither a read nor a write waits for.
-    pub(super) async fn ask_at_leisure(&self, command: &Cmd) -> Result<Value, NoAnswer> {
-        self.trusted()?;
-        self.send(command, self.connect_timeout).await
-    }
-
     /// Calls a script that Redis is trusted with.
     pub(super) async fn call(&self, call: &Call) -> Result<Value, NoAnswer> {
         match self.ask(&call.by_hash()).await {
@@ -126,32 +123,85 @@ impl Link {
         }
     }
 
-    fn trusted(&self) -> Result<(), NoAnswer> {
-        self.breaker
-            .is_closed()
-            .then_some(())
-            .ok_or(NoAnswer::NotSent)
+    /// Asks what no request's budget is for.
+    pub(super) async fn ask_at_leisure(&self, command: &Cmd) -> Result<Value, NoAnswer> {
+        let generation = self.trusted()?;
+        self.send(&generation, command, self.connect_timeout).await
     }
 
-    /// Sends a void, whether Redis is trusted or not. If it is not confirmed, Redis may now hold
-    /// what is stale: that is a doubt at once (recovery rule 1).
-    pub(super) async fn void(&self, command: &Cmd) -> Result<(), NoAnswer> {
-        let answer = self.send_on_budget(command, self.budget).await;
-        self.confirmed(answer)
+    /// Asks for many values at once, at leisure.
+    pub(super) async fn ask_for_at_leisure(&self, command: &Cmd) -> Result<Vec<Value>, NoAnswer> {
+        match self.ask_at_leisure(command).await? {
+            Value::Array(values) => Ok(values),
+            _ => Err(self.senseless()),
+        }
     }
 
-    /// The same by a script.
-    pub(super) async fn void_by(&self, call: &Call) -> Result<(), NoAnswer> {
-        let answer = match self.send_on_budget(&call.by_hash(), self.budget).await {
-            Err(NoAnswer::NoScript) => self.send_on_budget(&call.by_code(), self.budget).await,
+    /// Calls a script that no request waits for.
+    pub(super) async fn call_at_leisure(&self, call: &Call) -> Result<Value, NoAnswer> {
+        match self.ask_at_leisure(&call.by_hash()).await {
+            Err(NoAnswer::NoScript) => self.ask_at_leisure(&call.by_code()).await,
             answer => answer,
+        }
+    }
+
+    /// The present connections, if Redis is trusted on them. They are looked up before the breaker
+    /// is: the next generation has been recovered once it is closed again.
+    fn trusted(&self) -> Result<Arc<Generation>, NoAnswer> {
+        let generation = self.present()?;
+        let is_recovered = generation.is_recovered.load(Ordering::SeqCst);
+        if is_recovered && self.breaker.is_closed() {
+            Ok(generation)
+        } else {
+            Err(NoAnswer::NotSent)
+        }
+    }
+
+    fn present(&self) -> Result<Arc<Generation>, NoAnswer> {
+        self.generation.load_full().ok_or(NoAnswer::NotSent)
+    }
+
+    /// Sends a void, whether Redis is trusted or not: it is right at any time. If it is not
+    /// confirmed, Redis may now hold what is stale: that is a doubt at once (recovery rule 1).
+    pub(super) async fn void(&self, command: &Cmd) -> Result<i64, NoAnswer> {
+        let answer = match self.present() {
+            Ok(generation) => self.send_on_budget(&generation, command, self.budget).await,
+            Err(not_sent) => Err(not_sent),
         };
         self.confirmed(answer)
     }
 
-    fn confirmed(&self, answer: Result<Value, NoAnswer>) -> Result<(), NoAnswer> {
+    /// The same by a script.
+    pub(super) async fn void_by(&self, call: &Call) -> Result<i64, NoAnswer> {
+        let by_hash = call.by_hash();
+        let answer = match self.present() {
+            Ok(generation) => {
+                let limit = self.budget;
+                match self.send_on_budget(&generation, &by_hash, limit).await {
+                    Err(NoAnswer::NoScript) => {
+                        let by_code = call.by_code();
+                        self.send_on_budget(&generation, &by_code, limit).await
+                    }
+                    answer => answer,
+                }
+            }
+            Err(not_sent) => Err(not_sent),
+        };
+        self.confirmed(answer)
+    }
+
+    /// The same for as many keys as there are, at leisure.
+    pub(super) async fn void_at_leisure(&self, command: &Cmd) -> Result<i64, NoAnswer> {
+        let answer = match self.present() {
+            Ok(generation) => self.send(&generation, command, self.connect_timeout).await,
+            Err(not_sent) => Err(not_sent),
+        };
+        self.confirmed(answer)
+    }
+
+    fn confirmed(&self, answer: Result<Value, NoAnswer>) -> Result<i64, NoAnswer> {
         let why = match answer {
-            Ok(Value::Int(_)) => return Ok(()),
+            Ok(Value::Int(number)) => return Ok(number),
             Ok(_) => self.senseless(),
             Err(why) => why,
         };
@@ -159,16 +209,28 @@ impl Link {
         Err(why)
     }
 
-    async fn send_on_budget(&self, command: &Cmd, limit: Duration) -> Result<Value, NoAnswer> {
+    async fn send_on_budget(
+        &self,
+        generation: &Arc<Generation>,
+        command: &Cmd,
+        limit: Duration,
+    ) -> Result<Value, NoAnswer> {
         let wait = Wait::begin();
-        self.send(command, wait.left(limit)).await
-    }
-
-    async fn send(&self, command: &Cmd, limit: Duration) -> Result<Value, NoAnswer> {
-        let generation = self.generation.load_full().ok_or(NoAnswer::NotSent)?;
-        if limit.is_zero() {
+        let left = wait.left(limit);
+        // The rest of a budget is no time to answer in, and its end no failure of Redis.
+        if left < limit / 4 {
             return Err(NoAnswer::NotSent);
         }
+        self.send(generation, command, left).await
+    }
+
+    /// Sends a command on connections of this generation.
+    pub(super) async fn send(
+        &self,
+        generation: &Arc<Generation>,
+        command: &Cmd,
+        limit: Duration,
+    ) -> Result<Value, NoAnswer> {
         self.commands.increment();
         let mut connection = generation.connection();
         let answer = timeout(limit, command.query_async(&mut connection)).await;
@@ -179,47 +241,45 @@ impl Link {
             }
             Ok(Err(error)) => {
                 let why = explain(&error);
-                if error.is_unrecoverable_error() {
-                    self.lost(&generation, &format!("connection lost: {why}"));
+                if error.is_unrecoverable_error() && self.is_present(generation) {
+                    self.doubt(&format!("connection lost: {why}"));
                 }
                 why
             }
             Err(_) => format!("no answer within {limit:.0?}"),
         };
-        Err(self.failed(why))
+        increment(&self.failures);
+        // Whoever waited on connections that are given up says nothing about the next.
+        if self.is_present(generation) {
+            self.breaker.failure(&why);
+        }
+        Err(NoAnswer::Failed(why))
+    }
+
+    fn is_present(&self, generation: &Arc<Generation>) -> bool {
+        let present = self.generation.load();
+        present
+            .as_ref()
+            .is_some_and(|present| Arc::ptr_eq(present, generation))
     }
 
     /// An answer that makes no sense.
     pub(super) fn senseless(&self) -> NoAnswer {
-        self.failed("an answer that makes no sense".to_owned())
-    }
-
-    fn failed(&self, why: String) -> NoAnswer {
+        const WHY: &str = "an answer that makes no sense";
         increment(&self.failures);
-        self.breaker.failure(&why);
-        NoAnswer::Failed(why)
-    }
-
-    /// A connection broke. If it was of the present generation, that one is over.
-    fn lost(&self, generation: &Arc<Generation>, why: &str) {
-        let present = self.generation.load();
-        if present
-            .as_ref()
-            .is_some_and(|present| Arc::ptr_eq(present, generation))
-        {
-            self.doubt(why);
-        }
+        self.breaker.failure(WHY);
+        NoAnswer::Failed(WHY.to_owned())
     }
 
     /// From now on nothing is asked before a recovery, on connections of a new generation.
     pub(super) fn doubt(&self, why: &str) {
-        self.breaker.doubt(why);
+        // In this order: a breaker that is closed has connections, or will soon be open.
         self.generation.store(None);
+        self.breaker.doubt(why);
     }
 
-    /// Connects anew. From now on voids are sent, which are right at any time; nothing is asked
-    /// before the breaker closes.
-    pub(super) async fn connect(&self) -> Result<(), String> {
+    /// Connects anew. From now on voids are sent; nothing is asked before [`trust`](Self::trust).
+    pub(super) async fn connect(&self) -> Result<Arc<Generation>, String> {
         let connections = (0..self.pool_size).map(|_| async {
             let connection = self.pool.get().await?;
             Ok(Connection::take(connection))
@@ -234,17 +294,46 @@ impl Link {
                     }
                     other => other.to_string(),
                 })?;
-        self.generation.store(Some(Arc::new(Generation {
+        let generation = Arc::new(Generation {
             connections,
             next: AtomicUsize::new(0),
-        })));
-        Ok(())
+            is_recovered: AtomicBool::new(false),
+        });
+        self.generation.store(Some(Arc::clone(&generation)));
+        Ok(generation)
     }
 
-    /// A command of the recovery itself, which no request waits for.
-    pub(super) async fn recover_with(&self, command: &Cmd) -> Result<Value, String> {
-        let sent = self.send(command, self.connect_timeout).await;
-        sent.map_err(|why| why.to_string())
+    /// Sends a command of the recovery, to be answered as fast as requests will want it.
+    pub(super) async fn ask_one(
+        &self,
+        generation: &Arc<Generation>,
+        command: &Cmd,
+    ) -> Result<Value, NoAnswer> {
+        self.send(generation, command, self.budget / 2).await
+    }
+
+    /// The same on each connection.
+    pub(super) async fn ask_each(
+        &self,
+        generation: &Arc<Generation>,
+        command: &Cmd,
+    ) -> Result<Vec<Value>, NoAnswer> {
+        let answers = generation
+            .connections
+            .iter()
+            .map(|_| self.ask_one(generation, command));
+        try_join_all(answers).await
+    }
+
+    /// Ends a recovery that began at so many doubts. Answers whether Redis is trusted now.
+    pub(super) fn trust(&self, generation: &Generation, doubts: u64) -> bool {
+        generation.is_recovered.store(true, Ordering::SeqCst);
+        self.breaker.close(doubts)
+    }
+
+    /// How long something may take that nobody waits for.
+    pub(super) fn leisure(&self) -> Duration {
+        self.connect_timeout
     }
 
     /// Commands sent so far.

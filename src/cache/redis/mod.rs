@@ -10,6 +10,7 @@
 //! before compares with nothing. It also says who loads the key, for others to wait.
 
 mod link;
+mod marks;
 mod names;
 mod recovery;
 mod script;
@@ -30,8 +31,10 @@ use tokio::task::AbortHandle;
 pub use settings::{RedisAddress, RedisServer, RedisServerError, RedisSettings};
 
 use self::link::{Link, NoAnswer};
+use self::marks::Marks;
 use self::names::Names;
-use self::script::{Call, Script, delete};
+use self::recovery::Recovery;
+use self::script::{Call, Script, delete, unlink};
 use self::seal::{HEAD, Sealer, Unsealed};
 use self::stored::Stored;
 use super::backend::{
@@ -45,6 +48,9 @@ use super::key::{Group, Key};
 use super::pattern::Pattern;
 use super::stats::increment;
 
+/// What a void's script answers if it wrote nothing through.
+const OVERTAKEN: i64 = 0;
+
 /// How many names one step of a clear asks for.
 const SCANNED_AT_ONCE: usize = 500;
 
@@ -56,16 +62,12 @@ const CLAIMS: usize = 2;
 pub struct RedisBackend {
     link: Arc<Link>,
     names: Names,
+    marks: Arc<Marks>,
     sealer: Sealer,
     lease: Duration,
     counters: Counters,
     forged: AtomicU64,
     keeper: AbortHandle,
-}
-
-/// Random bytes that nobody else will ever draw.
-fn random_mark() -> [u8; 16] {
-    fastrand::u128(..).to_be_bytes()
 }
 
 impl RedisBackend {
@@ -83,15 +85,22 @@ impl RedisBackend {
     ) -> Result<Self, RedisServerError> {
         let link = Arc::new(Link::new(settings)?);
         let names = Names::new(&settings.namespace);
-        let keep = recovery::keep(Arc::clone(&link), names.clone(), Box::new(before_trust));
+        let marks = Arc::new(Marks::new()?);
+        let recovery = Recovery {
+            link: Arc::clone(&link),
+            names: names.clone(),
+            marks: Arc::clone(&marks),
+            before_trust: Box::new(before_trust),
+        };
         Ok(Self {
             link,
             names,
+            marks,
             sealer: Sealer::new(settings.secret),
             lease: settings.lease,
             counters: Counters::new(),
             forged: AtomicU64::new(0),
-            keeper: tokio::spawn(keep).abort_handle(),
+            keeper: tokio::spawn(recovery.keep()).abort_handle(),
         })
     }
 
@@ -115,14 +124,14 @@ impl RedisBackend {
         Ok(live.map(|stored| stored.sealed))
     }
 
-    /// The live entries of keys whose groups are not known.
+    /// The live entries of keys whose groups are not known, at leisure.
     async fn entries(&self, keys: &[Key]) -> Result<Vec<Option<Entry>>, NoAnswer> {
         let mut look = cmd("MGET");
         look.arg(self.names.token());
         for key in keys {
             look.arg(self.names.entry(key));
         }
-        let mut found = self.link.ask_for(&look).await?.into_iter();
+        let mut found = self.link.ask_for_at_leisure(&look).await?.into_iter();
         let token = found.next().unwrap_or(Value::Nil);
         let opened: Vec<Option<(Stored, Unsealed)>> = keys
             .iter()
@@ -147,7 +156,7 @@ impl RedisBackend {
             for group in &groups {
                 look.arg(self.names.group(&String::from_utf8_lossy(group)));
             }
-            let found = self.link.ask_for(&look).await?;
+            let found = self.link.ask_for_at_leisure(&look).await?;
             marks.extend(groups.into_iter().cloned().zip(found));
         }
         let live = |(stored, unsealed): (Stored, Unsealed)| {
@@ -172,15 +181,36 @@ impl RedisBackend {
         self.sealer.seal(&self.names.entry(key), group, entry)
     }
 
-    /// Removes what is stored of these keys. Answers how many of them were live.
-    async fn remove(&self, keys: &[Key]) -> u64 {
-        if keys.is_empty() {
-            return 0;
+    /// Removes what matches, step by step. Answers how many live entries there were.
+    async fn remove(&self, pattern: &Pattern) -> Result<u64, NoAnswer> {
+        let mut removed = 0;
+        let mut cursor = b"0".to_vec();
+        loop {
+            let mut scan = cmd("SCAN");
+            scan.arg(&cursor[..])
+                .arg("MATCH")
+                .arg(self.names.every_key());
+            scan.arg("COUNT").arg(SCANNED_AT_ONCE);
+            let answer = self.link.ask_at_leisure(&scan).await?;
+            let (next, names): (Vec<u8>, Vec<Vec<u8>>) =
+                redis::from_redis_value(answer).map_err(|_| self.link.senseless())?;
+            let keys = names
+                .iter()
+                .filter_map(|name| self.names.key_of(name, pattern));
+            // An entry and its lease have the same key.
+            let keys: HashSet<Key> = keys.collect();
+            let keys: Vec<Key> = keys.into_iter().collect();
+            if !keys.is_empty() {
+                removed += self.entries(&keys).await?.iter().flatten().count() as u64;
+                let names = keys.iter().flat_map(|key| self.names_of(key));
+                let names: Vec<String> = names.collect();
+                self.link.void_at_leisure(&unlink(&names)).await?;
+            }
+            if next == b"0" {
+                return Ok(removed);
+            }
+            cursor = next;
         }
-        let live = self.entries(keys).await.unwrap_or_default();
-        let names: Vec<String> = keys.iter().flat_map(|key| self.names_of(key)).collect();
-        let _ = self.link.void(&delete(&names)).await;
-        live.iter().flatten().count() as u64
     }
 
     /// The entry, unless it does not verify: then it is voided.
@@ -213,7 +243,7 @@ impl RedisBackend {
             .call()
             .keys(self.names_of(key))
             .keys(self.names.marks(key.group()))
-            .bytes(random_mark())
+            .bytes(self.marks.draw())
             .millis(self.lease)
     }
 
@@ -307,7 +337,7 @@ impl CacheBackend for RedisBackend {
             .bytes(ticket.epoch().to_be_bytes())
             .millis(self.lease);
         // A lease that is lost is found out by the fill.
-        let _ = self.link.call(&call).await;
+        let _ = self.link.call_at_leisure(&call).await;
     }
 
     async fn release(&self, ticket: Ticket) {
@@ -316,7 +346,8 @@ impl CacheBackend for RedisBackend {
             .key(self.names.lease(ticket.key()))
             .bytes(ticket.epoch().to_be_bytes())
             .number(ticket.order());
-        let _ = self.link.call(&call).await;
+        let link = Arc::clone(&self.link);
+        tokio::spawn(async move { link.call_at_leisure(&call).await });
     }
 
     async fn fill(&self, ticket: Ticket, entry: Entry) -> Filled {
@@ -331,7 +362,12 @@ impl CacheBackend for RedisBackend {
             .bytes(self.seal(key, &entry));
         match self.link.call(&call).await {
             Ok(Value::Int(1)) => Filled::Stored,
-            _ => Filled::Refused,
+            Ok(_) => Filled::Refused,
+            Err(_) => {
+                // Nobody needs to wait for it any longer.
+                self.release(ticket).await;
+                Filled::Refused
+            }
         }
     }
 
@@ -343,6 +379,7 @@ impl CacheBackend for RedisBackend {
             .flat_map(|key| self.names_of(key))
             .chain(groups.map(|group| self.names.group(group.name())))
             .collect();
+        let is_through = through.is_some();
         let answer = match through {
             Some((ticket, entry)) => {
                 let call = Script::Void
@@ -358,6 +395,7 @@ impl CacheBackend for RedisBackend {
             None => self.link.void(&delete(&others)).await,
         };
         match answer {
+            Ok(OVERTAKEN) if is_through => Voided::Overtaken,
             Ok(_) => Voided::Confirmed,
             Err(_) => Voided::Unconfirmed,
         }
@@ -368,31 +406,14 @@ impl CacheBackend for RedisBackend {
     }
 
     async fn clear(&self, pattern: &Pattern) -> u64 {
-        let mut cleared = 0;
-        let mut cursor = b"0".to_vec();
-        loop {
-            let mut scan = cmd("SCAN");
-            scan.arg(&cursor[..])
-                .arg("MATCH")
-                .arg(self.names.every_key());
-            scan.arg("COUNT").arg(SCANNED_AT_ONCE);
-            let Ok(answer) = self.link.ask_at_leisure(&scan).await else {
-                return cleared;
-            };
-            let Ok((next, names)) = redis::from_redis_value::<(Vec<u8>, Vec<Vec<u8>>)>(answer)
-            else {
-                return cleared;
-            };
-            let keys = names
-                .iter()
-                .filter_map(|name| self.names.key_of(name, pattern));
-            // An entry and its lease have the same key.
-            let keys: HashSet<Key> = keys.collect();
-            cleared += self.remove(&keys.into_iter().collect::<Vec<_>>()).await;
-            if next == b"0" {
-                return cleared;
+        match self.remove(pattern).await {
+            Ok(removed) => removed,
+            Err(why) => {
+                // What was to go may still be there: so everything does.
+                self.link
+                    .doubt(&format!("a clear was not completed: {why}"));
+                0
             }
-            cursor = next;
         }
     }
 
@@ -404,7 +425,7 @@ impl CacheBackend for RedisBackend {
     }
 
     async fn increment(&self, counter: &str, by: i64, window: Duration, now: Timestamp) -> Count {
-        // Here too, for when Redis goes: that must not give anybody a new start.
+        // Here too: a Redis that goes, or forgets, must not give anybody a new start.
         let near = self.counters.add(counter, by, window, now);
         let call = Script::Count
             .call()
@@ -416,11 +437,12 @@ impl CacheBackend for RedisBackend {
             return near;
         };
         match redis::from_redis_value::<(i64, u64)>(answer) {
-            Ok((value, until)) => Count {
+            // What this process has counted itself counts, whatever Redis has lost since.
+            Ok((value, until)) if value >= near.value => Count {
                 value,
                 until: Timestamp::from_millis(until),
             },
-            Err(_) => near,
+            _ => near,
         }
     }
 

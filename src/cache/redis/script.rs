@@ -111,3 +111,10 @@ pub(super) fn delete(names: &[String]) -> Cmd {
     command.arg(names);
     command
 }
+
+/// The same for many: Redis frees them in the background.
+pub(super) fn unlink(names: &[String]) -> Cmd {
+    let mut command = cmd("UNLINK");
+    command.arg(names);
+    command
+}

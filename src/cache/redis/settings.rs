@@ -41,13 +41,16 @@ pub struct RedisAddress {
     pub tls: bool,
 }
 
-/// What names no Redis server.
+/// Why there can never be a connection.
 #[derive(Clone, Debug, thiserror::Error)]
-#[error(
-    "{0}; accepted are redis://[USER:PASSWORD@]HOST[:PORT][/DB], the same with rediss:// for TLS, \
-     and redis+unix:///PATH[?db=DB&user=USER&pass=PASSWORD]"
-)]
+#[error("{0}")]
 pub struct RedisServerError(String);
+
+impl From<getrandom::Error> for RedisServerError {
+    fn from(error: getrandom::Error) -> Self {
+        Self(format!("the system has no randomness: {error}"))
+    }
+}
 
 impl From<BuildError> for RedisServerError {
     fn from(error: BuildError) -> Self {
@@ -113,14 +116,6 @@ impl RedisServer {
 
     pub(super) fn info(&self) -> ConnectionInfo {
         self.0.clone()
-    }
-
-    /// Whether the connection is encrypted or does not leave this machine.
-    pub fn is_private(&self) -> bool {
-        match self.0.addr() {
-            ConnectionAddr::Tcp(host, _) => ["localhost", "127.0.0.1", "::1"].contains(&&**host),
-            _ => true,
-        }
     }
 }
 

@@ -28,8 +28,10 @@ if ARGV[3] == '1' then
   end
 end
 
-local id, of = unpack(redis.call('HMGET', KEYS[1], 'id', 'stamp'))
-if id and of ~= stamp then
+local lease = redis.pcall('HMGET', KEYS[1], 'id', 'stamp')
+local id = lease[1]
+if lease.err or (id and lease[2] ~= stamp) then
+  -- No lease at all, or one from before the namespace was dropped or the group voided.
   redis.call('DEL', KEYS[1])
   id = nil
 end
@@ -44,7 +46,7 @@ if ARGV[3] == '1' then
   awaited = 1 - redis.call('HSETNX', KEYS[1], 'loader', order)
 end
 if awaited == 0 then
-  -- Those who wait do not keep a dead loader's lease alive.
+  -- Those who only wait do not keep a dead loader's lease alive.
   redis.call('PEXPIRE', KEYS[1], ARGV[2])
 end
 return {id, order, awaited}

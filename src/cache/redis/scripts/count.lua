@@ -4,15 +4,15 @@
 -- ARGV: by how much; the present time, and how long it is remembered, both in ms
 -- Answers its value, and when it will be forgotten.
 
-local value, till = unpack(redis.call('HMGET', KEYS[1], 'value', 'till'))
+local counter = redis.pcall('HMGET', KEYS[1], 'value', 'till')
 local now = tonumber(ARGV[2])
-if not value or tonumber(till) <= now then
-  value = 0
-  till = now + tonumber(ARGV[3])
+-- What is no counter counts as nothing.
+local value, till = tonumber(counter[1] or ''), tonumber(counter[2] or '')
+if not value or not till or till <= now then
   redis.call('DEL', KEYS[1])
+  value, till = 0, now + tonumber(ARGV[3])
 end
-value = math.max(tonumber(value) + tonumber(ARGV[1]), 0)
-till = tonumber(till)
+value = math.max(value + tonumber(ARGV[1]), 0)
 if value == 0 then
   redis.call('DEL', KEYS[1])
 else

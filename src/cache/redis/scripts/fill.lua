@@ -9,11 +9,11 @@ for i = 3, #KEYS do
   present = present .. (redis.call('MGET', KEYS[i])[1] or '')
 end
 
-local id, stamp, filled = unpack(redis.call('HMGET', KEYS[1], 'id', 'stamp', 'filled'))
-if id ~= ARGV[1] or stamp ~= present or tonumber(filled or 0) > tonumber(ARGV[2]) then
+local lease = redis.pcall('HMGET', KEYS[1], 'id', 'stamp', 'filled')
+if lease[1] ~= ARGV[1] or lease[2] ~= present or tonumber(lease[3] or 0) > tonumber(ARGV[2]) then
   return 0
 end
-redis.call('SET', KEYS[2], stamp .. ARGV[4], 'PX', ARGV[3])
+redis.call('SET', KEYS[2], present .. ARGV[4], 'PX', ARGV[3])
 redis.call('HSET', KEYS[1], 'filled', ARGV[2])
 redis.call('HDEL', KEYS[1], 'loader')
 return 1

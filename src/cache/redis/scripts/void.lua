@@ -3,10 +3,13 @@
 --
 -- KEYS: the lease and the entry of the key written; whatever else goes stale
 -- ARGV: the ticket's id; the entry's life in ms; the entry
+-- Answers 1 if the value was written through.
 
-local id, stamp = unpack(redis.call('HMGET', KEYS[1], 'id', 'stamp'))
+-- A lease that is no hash is as good as none.
+local lease = redis.pcall('HMGET', KEYS[1], 'id', 'stamp')
 redis.call('DEL', unpack(KEYS))
-if id == ARGV[1] then
-  redis.call('SET', KEYS[2], stamp .. ARGV[3], 'PX', ARGV[2])
+if lease[1] ~= ARGV[1] then
+  return 0
 end
+redis.call('SET', KEYS[2], lease[2] .. ARGV[3], 'PX', ARGV[2])
 return 1
