@@ -136,8 +136,7 @@ async fn survives(
             longest < BOUND,
             "{what}, {backend}: a request took {longest:?}"
         );
-        let stats = scene.app.stats(&scene.admin).await;
-        assert_eq!(stats["status"], "available", "{what}: {stats}");
+        scene.well().await;
     }
 }
 
