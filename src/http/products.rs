@@ -4,13 +4,14 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use utoipa::ToSchema;
 
-use super::caller::{Admin, Authenticated};
+use super::caller::{Admin, Calling};
 use super::conditional::expected;
 use super::input::{Json, PageQuery, id, mode, page};
 use super::observe::Observer;
 use super::problem::Problem;
 use super::respond::{absent, created, found, listed, written};
 use super::users::given;
+use crate::cache::Mode;
 use crate::domain::{
     Description, Invalid, NewProduct, Product, ProductChange, ProductName, Validation,
 };
@@ -46,20 +47,22 @@ pub(super) fn routes(config: &mut ServiceConfig, observer: &Observer) {
     security(("login" = [])))]
 pub(super) async fn get_product(
     request: HttpRequest,
-    _caller: Authenticated,
+    calling: Calling,
     products: web::Data<Products>,
 ) -> Result<HttpResponse, Problem> {
-    let id = id(&request)?;
-    let mode = mode(&request);
-    let at_hand = if mode == crate::cache::Mode::Read {
-        products.peek(id)
-    } else {
-        None
+    let read = async {
+        let (id, mode) = (id(&request)?, mode(&request));
+        let at_hand = if mode == Mode::Read {
+            products.peek(id)
+        } else {
+            None
+        };
+        match at_hand {
+            Some(hit) => Ok(hit),
+            None => Ok(products.get(id, mode).await?),
+        }
     };
-    let read = match at_hand {
-        Some(hit) => hit,
-        None => products.get(id, mode).await?,
-    };
+    let read = calling.reads(read).await?;
     match read.value {
         Some(document) => Ok(found(&request, document, read.source)),
         None => Err(absent("product", read.source)),
@@ -74,12 +77,15 @@ pub(super) async fn get_product(
     security(("login" = [])))]
 pub(super) async fn list_products(
     request: HttpRequest,
-    _caller: Authenticated,
+    calling: Calling,
     products: web::Data<Products>,
 ) -> Result<HttpResponse, Problem> {
-    let page = page(&request)?;
-    let read = products.list(page, mode(&request)).await?;
-    Ok(listed(&request, "/products", page.limit, read))
+    let read = async {
+        let page = page(&request)?;
+        Ok((page.limit, products.list(page, mode(&request)).await?))
+    };
+    let (limit, read) = calling.reads(read).await?;
+    Ok(listed(&request, "/products", limit, read))
 }
 
 /// A product to be made.

@@ -5,14 +5,14 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use utoipa::ToSchema;
 
-use super::caller::{Admin, Authenticated};
+use super::caller::{Admin, Authenticated, Calling};
 use super::client::TrustedProxies;
 use super::conditional::expected;
 use super::input::{Json, PageQuery, id, mode, page};
 use super::observe::Observer;
 use super::problem::{Kind, Problem};
 use super::respond::{absent, created, found, listed, written};
-use crate::cache::Read;
+use crate::cache::{Mode, Read};
 use crate::domain::{Email, FullName, NewUser, Password, Role, User, UserChange, Validation};
 use crate::service::{CachedUser, UserPatch, Users};
 
@@ -51,21 +51,22 @@ pub(super) fn routes(config: &mut ServiceConfig, observer: &Observer) {
     responses((status = 200, description = "The user", body = User)), security(("login" = [])))]
 pub(super) async fn get_user(
     request: HttpRequest,
-    _caller: Authenticated,
+    calling: Calling,
     users: web::Data<Users>,
 ) -> Result<HttpResponse, Problem> {
-    let id = id(&request)?;
-    let mode = mode(&request);
-    let at_hand = if mode == crate::cache::Mode::Read {
-        users.peek(id)
-    } else {
-        None
+    let read = async {
+        let (id, mode) = (id(&request)?, mode(&request));
+        let at_hand = if mode == Mode::Read {
+            users.peek(id)
+        } else {
+            None
+        };
+        match at_hand {
+            Some(hit) => Ok(hit),
+            None => Ok(users.get(id, mode).await?),
+        }
     };
-    let read = match at_hand {
-        Some(hit) => hit,
-        None => users.get(id, mode).await?,
-    };
-    answer(&request, read)
+    answer(&request, calling.reads(read).await?)
 }
 
 /// Get a user by e-mail address
@@ -109,12 +110,15 @@ fn answer(request: &HttpRequest, read: Read<CachedUser>) -> Result<HttpResponse,
     security(("login" = [])))]
 pub(super) async fn list_users(
     request: HttpRequest,
-    _caller: Authenticated,
+    calling: Calling,
     users: web::Data<Users>,
 ) -> Result<HttpResponse, Problem> {
-    let page = page(&request)?;
-    let read = users.list(page, mode(&request)).await?;
-    Ok(listed(&request, "/users", page.limit, read))
+    let read = async {
+        let page = page(&request)?;
+        Ok((page.limit, users.list(page, mode(&request)).await?))
+    };
+    let (limit, read) = calling.reads(read).await?;
+    Ok(listed(&request, "/users", limit, read))
 }
 
 /// A user to be made.

@@ -20,6 +20,7 @@ pub use products::Products;
 pub use sessions::{Session, Sessions};
 pub use users::{UserPatch, Users};
 
+pub use crate::auth::Claims;
 pub use crate::db::Expected;
 
 use crate::auth::{PasswordHasher, Tokens};
