@@ -52,6 +52,8 @@ impl Application {
     /// # Errors
     /// Where the database cannot be reached or migrated, or the address cannot be had.
     pub async fn build(config: &Config) -> Result<Self> {
+        // Before the cache: a start that fails should not have dropped what others have cached.
+        let database = prepared(config).await?;
         let memory = || Arc::new(MemoryBackend::new(config.cache.memory.capacity.as_u64()));
         let backend: Arc<dyn CacheBackend> = match config.cache.backend {
             BackendKind::Off => Arc::new(NullBackend::new()),
@@ -67,7 +69,7 @@ impl Application {
                 Arc::new(TieredBackend::near_first(near, far))
             }
         };
-        Self::build_on(config, backend).await
+        Self::assemble(config, database, backend).await
     }
 
     /// Builds the service on a backend of the caller's own.
@@ -75,21 +77,15 @@ impl Application {
     /// # Errors
     /// As [`build`](Self::build).
     pub async fn build_on(config: &Config, backend: Arc<dyn CacheBackend>) -> Result<Self> {
-        let database = Database::new(&config.database);
-        match config.database.migrate {
-            MigrateMode::Auto => {
-                let run = database.migrate().await.context("migrating the database")?;
-                for name in run {
-                    log::info!("ran migration {name}");
-                }
-            }
-            MigrateMode::Check => {
-                database
-                    .check_migrated()
-                    .await
-                    .context("checking the database")?;
-            }
-        }
+        let database = prepared(config).await?;
+        Self::assemble(config, database, backend).await
+    }
+
+    async fn assemble(
+        config: &Config,
+        database: Database,
+        backend: Arc<dyn CacheBackend>,
+    ) -> Result<Self> {
         let tasks = Tasks::on_current_runtime();
         let backend_name = backend.name();
         let cache = Cache::new(backend, Arc::new(SystemClock::new()), tasks.clone());
@@ -262,6 +258,26 @@ impl Parts {
 fn listen(host: &str, port: u16) -> Result<TcpListener> {
     TcpListener::bind((host.trim_matches(['[', ']']), port))
         .with_context(|| format!("listening on {host}:{port}"))
+}
+
+/// The database, with a schema that fits.
+async fn prepared(config: &Config) -> Result<Database> {
+    let database = Database::new(&config.database);
+    match config.database.migrate {
+        MigrateMode::Auto => {
+            let run = database.migrate().await.context("migrating the database")?;
+            for name in run {
+                log::info!("ran migration {name}");
+            }
+        }
+        MigrateMode::Check => {
+            database
+                .check_migrated()
+                .await
+                .context("checking the database")?;
+        }
+    }
+    Ok(database)
 }
 
 /// The Redis that the configuration names, which need not be there. Recovering it empties `near`

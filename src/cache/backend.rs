@@ -131,8 +131,10 @@ pub enum Lookup {
 pub enum Filled {
     /// The entry is handed to the store, which may still evict it at any time.
     Stored,
-    /// The key was voided since the ticket was taken, or the backend could not store it.
+    /// The ticket is good no more: the key was voided since, or the ticket was lost.
     Refused,
+    /// The backend could not store it, or did not say.
+    Failed,
 }
 
 /// Whether every tier is known to have dropped what was voided.
@@ -147,22 +149,24 @@ pub enum Voided {
     Unconfirmed,
 }
 
-/// What a backend knows of itself.
+/// What a backend knows of itself: of this process's memory, and of a server it shares.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct BackendStats {
     /// Entries kept, approximately.
     pub entries: u64,
-    /// Bytes they take, approximately; or that the shared server takes, with all that is in it.
+    /// Bytes they take, approximately.
     pub used_memory: u64,
-    /// Connections that the shared server has, from anybody.
-    pub connected_clients: u64,
-    /// What went between this process and the shared server.
+    /// The shared server, and what went to it.
     pub far: Option<FarStats>,
 }
 
-/// What went to a far store and came back.
+/// A server that instances share, and what went to it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FarStats {
+    /// Bytes that it takes, with all that anybody keeps there. 0 while it is not asked.
+    pub used_memory: u64,
+    /// Connections that it has, from anybody. 0 while it is not asked.
+    pub connected_clients: u64,
     /// Commands sent.
     pub commands: u64,
     /// Those that failed or were not answered in time.

@@ -8,8 +8,12 @@ use tokio::sync::{Notify, SetOnce};
 /// So many failures ...
 const FAILURES: usize = 5;
 
-/// ... within this time open a breaker.
+/// ... within this time ...
 const WINDOW: Duration = Duration::from_secs(1);
+
+/// ... and among no more commands than this open a breaker. On a machine that is merely busy a few
+/// answers come late among many that do not.
+const AMONG: u64 = 2 * FAILURES as u64;
 
 /// Decides whether a far store is asked: a circuit breaker whose memory is the distrust counter.
 ///
@@ -35,8 +39,8 @@ pub(super) struct Breaker {
 enum State {
     /// Nobody has tried yet.
     New,
-    /// With the times of the last failures.
-    Closed(Vec<Instant>),
+    /// With the last failures: when, and how many commands had been sent.
+    Closed(Vec<(Instant, u64)>),
     Open {
         since: Instant,
         reason: Arc<str>,
@@ -70,19 +74,17 @@ impl Breaker {
         }
     }
 
-    /// Counts a failure that cost a request nothing but time. A few of them open the breaker.
-    pub(super) fn failure(&self, reason: &str) {
-        let is_one_too_many = match &mut *self.state.lock() {
+    /// Counts a failure that cost a request nothing but time, after so many `commands` in all. A few
+    /// of them open the breaker. Answers whether this was the one too many.
+    pub(super) fn failure(&self, commands: u64) -> bool {
+        match &mut *self.state.lock() {
             State::Closed(failures) => {
                 let now = Instant::now();
-                failures.retain(|failure| now - *failure < WINDOW);
-                failures.push(now);
+                failures.retain(|(at, sent)| now - *at < WINDOW && commands <= sent + AMONG);
+                failures.push((now, commands));
                 failures.len() >= FAILURES
             }
             State::New | State::Open { .. } => false,
-        };
-        if is_one_too_many {
-            self.doubt(reason);
         }
     }
 
@@ -173,26 +175,30 @@ mod tests {
     }
 
     #[test]
-    fn a_few_failures_open_it_and_one_fewer_does_not() {
+    fn a_few_failures_are_too_many_and_one_fewer_is_not() {
         let breaker = closed();
-        for _ in 1..FAILURES {
-            breaker.failure("slow");
+        for failures in 1..FAILURES {
+            assert!(!breaker.failure(failures as u64));
         }
-        assert!(breaker.is_closed());
-        breaker.failure("slow");
-        assert!(!breaker.is_closed());
-        assert_eq!(breaker.reason().as_deref(), Some("slow"));
+        assert!(breaker.failure(FAILURES as u64));
+    }
+
+    #[test]
+    fn a_few_failures_among_many_answers_are_not_too_many() {
+        let breaker = closed();
+        for failures in 1..100 {
+            assert!(!breaker.failure(failures * (AMONG / 2)));
+        }
     }
 
     #[test]
     fn failures_before_a_recovery_do_not_count_after_it() {
         let breaker = closed();
         for _ in 1..FAILURES {
-            breaker.failure("slow");
+            assert!(!breaker.failure(0));
         }
         assert!(breaker.close(breaker.doubts()));
-        breaker.failure("slow");
-        assert!(breaker.is_closed());
+        assert!(!breaker.failure(0));
     }
 
     #[test]

@@ -189,16 +189,9 @@ impl CacheBackend for TieredBackend {
     }
 
     async fn stats(&self) -> BackendStats {
-        let near = self.near.stats().await;
-        let far = self.far.stats().await;
         BackendStats {
-            entries: near.entries,
-            used_memory: if far.used_memory > 0 {
-                far.used_memory
-            } else {
-                near.used_memory
-            },
-            ..far
+            far: self.far.stats().await.far,
+            ..self.near.stats().await
         }
     }
 }

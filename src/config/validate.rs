@@ -159,6 +159,14 @@ pub(super) fn validate(config: &Config, profile: &Profile) -> Result<(), Refusal
             ),
         );
     }
+    if redis.url.ends_with("#insecure") && !profile.has_public_secrets() {
+        return refuse(
+            "cache.redis.url",
+            "ends in #insecure, which accepts any certificate; SSL_CERT_FILE names a bundle of \
+             certificates to trust"
+                .into(),
+        );
+    }
     if redis.url.is_empty() && redis.host.is_empty() {
         return refuse("cache.redis.host", "is empty; name a host".into());
     }

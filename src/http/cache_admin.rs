@@ -102,6 +102,10 @@ pub(super) async fn stats(
     let callers = sessions.stats();
     let trouble = cache.trouble();
     let far = backend.far.unwrap_or_default();
+    let used_memory = match far.used_memory {
+        0 => backend.used_memory,
+        of_redis => of_redis,
+    };
     let stats = Stats {
         status: match (cache.is_available(), &trouble) {
             (true, None) => Status::Available,
@@ -113,12 +117,9 @@ pub(super) async fn stats(
         hit_rate: done.hit_rate(),
         keyspace_hits: done.hits,
         keyspace_misses: done.misses,
-        used_memory: backend.used_memory,
-        used_memory_human: bytesize::ByteSize(backend.used_memory)
-            .display()
-            .iec()
-            .to_string(),
-        connected_clients: backend.connected_clients,
+        used_memory,
+        used_memory_human: bytesize::ByteSize(used_memory).display().iec().to_string(),
+        connected_clients: far.connected_clients,
         entries: backend.entries,
         coalesced: done.coalesced,
         stale_served: done.stale_served,

@@ -140,7 +140,7 @@ impl Collector for Snapshot {
         let gauges = [
             (
                 "alacena_cache_entries",
-                "Entries kept, approximately",
+                "Entries in this process's memory, approximately",
                 backend.entries,
             ),
             (

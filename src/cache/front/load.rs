@@ -166,10 +166,11 @@ impl Cache {
         let key = ticket.key().clone();
         let filled = self.backend.fill(ticket, entry).await;
         log::debug!("fill {key}: {filled:?}");
-        increment(match filled {
-            Filled::Stored => &self.counts.fills,
-            Filled::Refused => &self.counts.fills_refused,
-        });
+        match filled {
+            Filled::Stored => increment(&self.counts.fills),
+            Filled::Refused => increment(&self.counts.fills_refused),
+            Filled::Failed => {}
+        }
         Ok(Loaded {
             value,
             stored: filled == Filled::Stored,

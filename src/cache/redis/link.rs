@@ -103,7 +103,7 @@ impl Link {
     /// half is kept for its void.
     pub(super) async fn ask(&self, command: &Cmd) -> Result<Value, NoAnswer> {
         let generation = self.trusted()?;
-        self.send_on_budget(&generation, command, self.budget / 2)
+        self.send_on_budget(&generation, command, self.share())
             .await
     }
 
@@ -221,7 +221,8 @@ impl Link {
         if left < limit / 4 {
             return Err(NoAnswer::NotSent);
         }
-        self.send(generation, command, left).await
+        let is_fair = left >= limit * 3 / 4;
+        self.send_within(generation, command, left, is_fair).await
     }
 
     /// Sends a command on connections of this generation.
@@ -230,6 +231,17 @@ impl Link {
         generation: &Arc<Generation>,
         command: &Cmd,
         limit: Duration,
+    ) -> Result<Value, NoAnswer> {
+        self.send_within(generation, command, limit, true).await
+    }
+
+    /// Whether the limit is fair decides whether it counts as a failure to keep it.
+    async fn send_within(
+        &self,
+        generation: &Arc<Generation>,
+        command: &Cmd,
+        limit: Duration,
+        is_fair: bool,
     ) -> Result<Value, NoAnswer> {
         self.commands.increment();
         let mut connection = generation.connection();
@@ -246,14 +258,24 @@ impl Link {
                 }
                 why
             }
-            Err(_) => format!("no answer within {limit:.0?}"),
+            Err(_) => {
+                let why = format!("no answer within {limit:.0?}");
+                if !is_fair {
+                    return Err(NoAnswer::Failed(why));
+                }
+                why
+            }
         };
+        Err(self.failed(generation, why))
+    }
+
+    fn failed(&self, generation: &Arc<Generation>, why: String) -> NoAnswer {
         increment(&self.failures);
         // Whoever waited on connections that are given up says nothing about the next.
-        if self.is_present(generation) {
-            self.breaker.failure(&why);
+        if self.is_present(generation) && self.breaker.failure(self.commands()) {
+            self.doubt(&why);
         }
-        Err(NoAnswer::Failed(why))
+        NoAnswer::Failed(why)
     }
 
     fn is_present(&self, generation: &Arc<Generation>) -> bool {
@@ -267,7 +289,9 @@ impl Link {
     pub(super) fn senseless(&self) -> NoAnswer {
         const WHY: &str = "an answer that makes no sense";
         increment(&self.failures);
-        self.breaker.failure(WHY);
+        if self.breaker.failure(self.commands()) {
+            self.doubt(WHY);
+        }
         NoAnswer::Failed(WHY.to_owned())
     }
 
@@ -303,16 +327,7 @@ impl Link {
         Ok(generation)
     }
 
-    /// Sends a command of the recovery, to be answered as fast as requests will want it.
-    pub(super) async fn ask_one(
-        &self,
-        generation: &Arc<Generation>,
-        command: &Cmd,
-    ) -> Result<Value, NoAnswer> {
-        self.send(generation, command, self.budget / 2).await
-    }
-
-    /// The same on each connection.
+    /// Sends a command of the recovery on each connection.
     pub(super) async fn ask_each(
         &self,
         generation: &Arc<Generation>,
@@ -321,8 +336,13 @@ impl Link {
         let answers = generation
             .connections
             .iter()
-            .map(|_| self.ask_one(generation, command));
+            .map(|_| self.send(generation, command, self.connect_timeout));
         try_join_all(answers).await
+    }
+
+    /// How long a read may wait for Redis in all.
+    pub(super) fn share(&self) -> Duration {
+        self.budget / 2
     }
 
     /// Ends a recovery that began at so many doubts. Answers whether Redis is trusted now.

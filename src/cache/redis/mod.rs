@@ -366,7 +366,7 @@ impl CacheBackend for RedisBackend {
             Err(_) => {
                 // Nobody needs to wait for it any longer.
                 self.release(ticket).await;
-                Filled::Refused
+                Filled::Failed
             }
         }
     }
@@ -447,13 +447,11 @@ impl CacheBackend for RedisBackend {
     }
 
     async fn stats(&self) -> BackendStats {
-        let mut stats = BackendStats {
-            far: Some(FarStats {
-                commands: self.link.commands(),
-                failures: self.link.failures(),
-                forged: self.forged.load(Ordering::Relaxed),
-            }),
-            ..BackendStats::default()
+        let mut far = FarStats {
+            commands: self.link.commands(),
+            failures: self.link.failures(),
+            forged: self.forged.load(Ordering::Relaxed),
+            ..FarStats::default()
         };
         if let Ok(Value::BulkString(text)) = self.link.ask(&cmd("INFO")).await {
             let text = String::from_utf8_lossy(&text);
@@ -462,10 +460,13 @@ impl CacheBackend for RedisBackend {
                 let (_, figure) = lines.find(|(key, _)| *key == name)?;
                 figure.trim().parse().ok()
             };
-            stats.used_memory = figure("used_memory").unwrap_or_default();
-            stats.connected_clients = figure("connected_clients").unwrap_or_default();
+            far.used_memory = figure("used_memory").unwrap_or_default();
+            far.connected_clients = figure("connected_clients").unwrap_or_default();
         }
-        stats
+        BackendStats {
+            far: Some(far),
+            ..BackendStats::default()
+        }
     }
 }
 

@@ -4,4 +4,5 @@ mod accounts;
 mod commands;
 mod configuration;
 mod process;
+mod redis;
 mod serving;

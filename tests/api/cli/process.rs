@@ -130,11 +130,13 @@ impl Shell {
 
     /// Starts the service and waits until it listens.
     pub(super) fn serve(&self, arguments: &[&str]) -> Served {
+        self.serve_logging(arguments, Stdio::inherit())
+    }
+
+    /// The same with its log somewhere else.
+    pub(super) fn serve_logging(&self, arguments: &[&str], log: Stdio) -> Served {
         let mut command = self.command(arguments);
-        let mut child = command
-            .stderr(Stdio::inherit())
-            .spawn()
-            .expect("the command runs");
+        let mut child = command.stderr(log).spawn().expect("the command runs");
         let mut lines = BufReader::new(child.stdout.take().expect("it has an output")).lines();
         let first = lines.next().and_then(Result::ok).unwrap_or_default();
         let address = first
