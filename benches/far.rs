@@ -118,7 +118,7 @@ async fn answer(
         .headers()
         .get(header::AUTHORIZATION)
         .and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
-    if !token.is_some_and(|token| tokens.verify(token).is_ok()) {
+    if token.is_none_or(|token| tokens.verify(token).is_err()) {
         return HttpResponse::Unauthorized().finish();
     }
     match cmd("GET")
