@@ -60,6 +60,13 @@ impl TieredBackend {
         self.reads == NearReads::Always || !self.far.is_available()
     }
 
+    /// What near has got since a look began that far was no help in: no older than what whoever
+    /// joins a load under the same near epoch gets.
+    fn loaded_since(&self, key: &Key, began: Timestamp) -> Option<Entry> {
+        let entry = self.near.peek(key, began)?;
+        (entry.stored() > began).then_some(entry)
+    }
+
     /// Copies what far has, unless near has just that.
     async fn copy(&self, ticket: Option<Ticket>, copy: Option<&Entry>, entry: &Entry) {
         let is_there = copy.is_some_and(|copy| copy.stored() == entry.stored());
@@ -107,6 +114,12 @@ impl CacheBackend for TieredBackend {
             }
             Lookup::Stale(entry, tier, ticket) => (Some((entry, tier)), ticket),
             Lookup::Miss(ticket) => {
+                if ticket.is_none()
+                    && mode == Mode::Read
+                    && let Some(entry) = self.loaded_since(key, now)
+                {
+                    return Lookup::Hit(entry, Tier::Near);
+                }
                 let copy = copy.filter(|_| self.reads_near());
                 (copy.map(|copy| (copy, Tier::Near)), ticket)
             }

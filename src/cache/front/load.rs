@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::{Cache, hit};
-use crate::cache::backend::{Filled, Lookup, Mode, Ticket};
+use crate::cache::backend::{Filled, Lookup, Mode, Ticket, Tier};
 use crate::cache::cached::Cacheable;
 use crate::cache::entry::Entry;
 use crate::cache::flight::Flight;
@@ -111,13 +111,43 @@ impl Cache {
     {
         let cache = self.clone();
         self.tasks.spawn(async move {
-            let outcome = match cache.await_other(ticket).await {
-                Awaited::Brought(loaded) => Ok(loaded),
-                Awaited::Vainly(Some(ticket)) => cache.load_and_fill(ticket, policy, load()).await,
-                Awaited::Vainly(None) => load().await.map(Loaded::not_stored),
+            let outcome = match cache.landed_before(&ticket) {
+                Some(loaded) => {
+                    cache.backend.release(ticket).await;
+                    Ok(loaded)
+                }
+                None => cache.await_other_or_load(ticket, policy, load).await,
             };
             flight.land(outcome);
         });
+    }
+
+    /// What another flight has brought between this reader's look and its boarding.
+    fn landed_before<T: Cacheable>(&self, ticket: &Ticket) -> Option<Loaded<T>> {
+        let now = self.clock.now();
+        let entry = self.backend.peek(ticket.key(), now)?;
+        let Read { value, .. } = hit(&entry, Tier::Near, now)?;
+        Some(Loaded {
+            value,
+            stored: true,
+        })
+    }
+
+    async fn await_other_or_load<T, E, F>(
+        &self,
+        ticket: Ticket,
+        policy: Policy,
+        load: impl FnOnce() -> F,
+    ) -> Result<Loaded<T>, E>
+    where
+        T: Cacheable,
+        F: Future<Output = Result<Option<T>, E>>,
+    {
+        match self.await_other(ticket).await {
+            Awaited::Brought(loaded) => Ok(loaded),
+            Awaited::Vainly(Some(ticket)) => self.load_and_fill(ticket, policy, load()).await,
+            Awaited::Vainly(None) => load().await.map(Loaded::not_stored),
+        }
     }
 
     /// Waits for what another instance is loading, if one is.
