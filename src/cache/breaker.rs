@@ -11,9 +11,20 @@ const FAILURES: usize = 5;
 /// ... within this time ...
 const WINDOW: Duration = Duration::from_secs(1);
 
-/// ... and among no more commands than this open a breaker. On a machine that is merely busy a few
-/// answers come late among many that do not.
+/// ... open a breaker; and if answers were late, among no more commands than this: on a machine that
+/// is merely busy a few are late among many that are not.
 const AMONG: u64 = 2 * FAILURES as u64;
+
+/// A command that failed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Failure {
+    /// When it was sent.
+    pub(super) sent: Instant,
+    /// How many commands have been sent in all.
+    pub(super) commands: u64,
+    /// Whether its answer was merely late.
+    pub(super) is_late: bool,
+}
 
 /// Decides whether a far store is asked: a circuit breaker whose memory is the distrust counter.
 ///
@@ -39,8 +50,8 @@ pub(super) struct Breaker {
 enum State {
     /// Nobody has tried yet.
     New,
-    /// With the last failures: when, and how many commands had been sent.
-    Closed(Vec<(Instant, u64)>),
+    /// With the last failures, and when they were learnt of.
+    Closed(Vec<(Instant, Failure)>),
     Open {
         since: Instant,
         reason: Arc<str>,
@@ -74,41 +85,45 @@ impl Breaker {
         }
     }
 
-    /// Counts a failure that cost a request nothing but time, after so many `commands` in all. A few
-    /// of them open the breaker. Answers whether this was the one too many.
-    pub(super) fn failure(&self, commands: u64) -> bool {
-        match &mut *self.state.lock() {
-            State::Closed(failures) => {
-                let now = Instant::now();
-                failures.retain(|(at, sent)| now - *at < WINDOW && commands <= sent + AMONG);
-                failures.push((now, commands));
-                failures.len() >= FAILURES
-            }
-            State::New | State::Open { .. } => false,
-        }
+    /// Counts a failure that cost a request nothing but time. Answers whether it was one too many:
+    /// commands that were under way together when one answer was long in coming count as one.
+    pub(super) fn failure(&self, failure: Failure) -> bool {
+        let State::Closed(failures) = &mut *self.state.lock() else {
+            return false;
+        };
+        let now = Instant::now();
+        failures.retain(|(learnt, earlier)| {
+            let is_among_many = failure.commands > earlier.commands + AMONG;
+            now - *learnt < WINDOW && !(failure.is_late && earlier.is_late && is_among_many)
+        });
+        failures.push((now, failure));
+        failures.len() >= FAILURES && failure.sent > failures[0].0
     }
 
     /// Opens at once: the store may hold what has gone stale, or be another than it was.
     pub(super) fn doubt(&self, reason: &str) {
-        // Before anything else: who reads `is_closed` from here on finds it open.
-        self.doubts.fetch_add(1, Ordering::SeqCst);
-        self.open(reason);
+        {
+            let mut state = self.state.lock();
+            // With the state locked, so that no recovery ends between the two.
+            self.doubts.fetch_add(1, Ordering::SeqCst);
+            self.open(&mut state, reason);
+        }
         self.opened.notify_one();
     }
 
     /// The store could not be recovered, for this reason.
     pub(super) fn still_open(&self, reason: &str) {
-        self.open(reason);
-        if let State::Open { reason: last, .. } = &mut *self.state.lock() {
+        let mut state = self.state.lock();
+        self.open(&mut state, reason);
+        if let State::Open { reason: last, .. } = &mut *state {
             *last = reason.into();
         }
     }
 
     /// What opened it is the reason, until a recovery knows better: what fails because it is open
     /// explains nothing.
-    fn open(&self, reason: &str) {
-        let mut state = self.state.lock();
-        match &*state {
+    fn open(&self, state: &mut State, reason: &str) {
+        match state {
             State::Open { .. } => {}
             State::New | State::Closed(_) => {
                 log::warn!("{} is not used from now on: {reason}", self.store);
@@ -174,31 +189,60 @@ mod tests {
         breaker
     }
 
+    /// A failure of a command that is sent now, after so many others.
+    fn late(commands: u64) -> Failure {
+        Failure {
+            sent: Instant::now(),
+            commands,
+            is_late: true,
+        }
+    }
+
     #[test]
     fn a_few_failures_are_too_many_and_one_fewer_is_not() {
         let breaker = closed();
         for failures in 1..FAILURES {
-            assert!(!breaker.failure(failures as u64));
+            assert!(!breaker.failure(late(failures as u64)));
         }
-        assert!(breaker.failure(FAILURES as u64));
+        assert!(breaker.failure(late(FAILURES as u64)));
     }
 
     #[test]
-    fn a_few_failures_among_many_answers_are_not_too_many() {
+    fn a_few_late_answers_among_many_are_not_too_many_and_refusals_are() {
         let breaker = closed();
         for failures in 1..100 {
-            assert!(!breaker.failure(failures * (AMONG / 2)));
+            assert!(!breaker.failure(late(failures * (AMONG / 2))));
         }
+        let refused = |commands| Failure {
+            is_late: false,
+            ..late(commands)
+        };
+        let refusals = (1..100).filter(|refusals| breaker.failure(refused(refusals * AMONG)));
+        assert!(refusals.count() > 0);
+    }
+
+    #[test]
+    fn what_was_under_way_together_counts_once() {
+        let breaker = closed();
+        let together = late(0);
+        for _ in 0..100 {
+            assert!(!breaker.failure(together));
+        }
+        assert!(
+            breaker.failure(late(0)),
+            "one that was sent after they had failed"
+        );
     }
 
     #[test]
     fn failures_before_a_recovery_do_not_count_after_it() {
         let breaker = closed();
         for _ in 1..FAILURES {
-            assert!(!breaker.failure(0));
+            assert!(!breaker.failure(late(0)));
         }
         assert!(breaker.close(breaker.doubts()));
-        assert!(!breaker.failure(0));
+        assert!(!breaker.failure(late(0)));
+        assert!(breaker.is_closed());
     }
 
     #[test]

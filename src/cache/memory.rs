@@ -55,6 +55,8 @@ struct Slot {
     entry: Entry,
     /// Of the ticket it was stored under.
     order: u64,
+    /// How many tickets there had been when it was stored.
+    inserted: u64,
     group: Option<Group>,
     generation: u64,
     era: u64,
@@ -107,6 +109,14 @@ impl MemoryBackend {
             tickets: AtomicU64::new(0),
             counters: Counters::new(),
         }
+    }
+
+    /// A fresh entry that was stored after this ticket of its key was taken.
+    pub(super) fn stored_since(&self, ticket: &Ticket, now: Timestamp) -> Option<Entry> {
+        self.get(ticket.key())
+            .filter(|slot| slot.inserted > ticket.order())
+            .map(|slot| slot.entry)
+            .filter(|entry| entry.is_fresh(now))
     }
 
     fn stripe(&self, key: &Key) -> &Mutex<u64> {
@@ -172,6 +182,7 @@ impl MemoryBackend {
         let slot = Slot {
             entry,
             order: ticket.order(),
+            inserted: self.tickets.load(Ordering::SeqCst),
             group: key.group(),
             generation,
             era: self.era.load(Ordering::SeqCst),

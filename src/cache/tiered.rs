@@ -60,13 +60,6 @@ impl TieredBackend {
         self.reads == NearReads::Always || !self.far.is_available()
     }
 
-    /// What near has got since a look began that far was no help in: no older than what whoever
-    /// joins a load under the same near epoch gets.
-    fn loaded_since(&self, key: &Key, began: Timestamp) -> Option<Entry> {
-        let entry = self.near.peek(key, began)?;
-        (entry.stored() > began).then_some(entry)
-    }
-
     /// Copies what far has, unless near has just that.
     async fn copy(&self, ticket: Option<Ticket>, copy: Option<&Entry>, entry: &Entry) {
         let is_there = copy.is_some_and(|copy| copy.stored() == entry.stored());
@@ -114,9 +107,11 @@ impl CacheBackend for TieredBackend {
             }
             Lookup::Stale(entry, tier, ticket) => (Some((entry, tier)), ticket),
             Lookup::Miss(ticket) => {
-                if ticket.is_none()
-                    && mode == Mode::Read
-                    && let Some(entry) = self.loaded_since(key, now)
+                // Where far was no help, company is worth more than being told of the last write of
+                // another instance: what near has got since this look began is as new as what
+                // whoever boards a flight of the same near epoch gets.
+                if let (None, Mode::Read, Some(near)) = (&ticket, mode, &near)
+                    && let Some(entry) = self.near.stored_since(near, now)
                 {
                     return Lookup::Hit(entry, Tier::Near);
                 }

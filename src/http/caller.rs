@@ -1,12 +1,13 @@
 use std::future::{Ready, ready};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 
 use actix_web::dev::Payload;
 use actix_web::http::header;
 use actix_web::{FromRequest, HttpRequest, web};
-use futures_util::future::{Either, join};
+use futures_util::future::{Either, select};
 
 use super::problem::{Kind, Problem, no_token};
+use crate::cache::{Mode, one_budget};
 use crate::domain::Role;
 use crate::service::{Caller, Claims, Sessions};
 
@@ -57,17 +58,35 @@ impl Calling {
     }
 
     /// What `read` answers, if they may still ask. Where neither is at hand, both are looked up at
-    /// once: a round trip less for each read that a server answers. Nobody sees what was read before
-    /// the caller is known.
-    pub(super) async fn reads<T>(self, read: impl Future<Output = Verdict<T>>) -> Verdict<T> {
+    /// once: a round trip less for each read that a server answers. Whoever may not ask is told so
+    /// as soon as that is known. `no-cache`, which goes to the database, waits for it.
+    pub(super) async fn reads<T>(
+        self,
+        mode: Mode,
+        read: impl Future<Output = Verdict<T>>,
+    ) -> Verdict<T> {
         let Self { sessions, claims } = self;
         if let Some(caller) = sessions.peek_caller(&claims) {
             caller?;
             return read.await;
         }
-        let (caller, read) = join(sessions.caller(&claims), read).await;
-        caller?;
-        read
+        let caller = sessions.caller(&claims);
+        if mode == Mode::Refresh {
+            caller.await?;
+            return read.await;
+        }
+        // Each on a budget of its own: they wait at the same time.
+        let read = one_budget(read);
+        match select(pin!(caller), pin!(read)).await {
+            Either::Left((caller, read)) => {
+                caller?;
+                read.await
+            }
+            Either::Right((read, caller)) => {
+                caller.await?;
+                read
+            }
+        }
     }
 }
 

@@ -50,8 +50,9 @@ pub(super) async fn get_product(
     calling: Calling,
     products: web::Data<Products>,
 ) -> Result<HttpResponse, Problem> {
+    let mode = mode(&request);
     let read = async {
-        let (id, mode) = (id(&request)?, mode(&request));
+        let id = id(&request)?;
         let at_hand = if mode == Mode::Read {
             products.peek(id)
         } else {
@@ -62,7 +63,7 @@ pub(super) async fn get_product(
             None => Ok(products.get(id, mode).await?),
         }
     };
-    let read = calling.reads(read).await?;
+    let read = calling.reads(mode, read).await?;
     match read.value {
         Some(document) => Ok(found(&request, document, read.source)),
         None => Err(absent("product", read.source)),
@@ -80,11 +81,12 @@ pub(super) async fn list_products(
     calling: Calling,
     products: web::Data<Products>,
 ) -> Result<HttpResponse, Problem> {
+    let mode = mode(&request);
     let read = async {
         let page = page(&request)?;
-        Ok((page.limit, products.list(page, mode(&request)).await?))
+        Ok((page.limit, products.list(page, mode).await?))
     };
-    let (limit, read) = calling.reads(read).await?;
+    let (limit, read) = calling.reads(mode, read).await?;
     Ok(listed(&request, "/products", limit, read))
 }
 

@@ -54,8 +54,9 @@ pub(super) async fn get_user(
     calling: Calling,
     users: web::Data<Users>,
 ) -> Result<HttpResponse, Problem> {
+    let mode = mode(&request);
     let read = async {
-        let (id, mode) = (id(&request)?, mode(&request));
+        let id = id(&request)?;
         let at_hand = if mode == Mode::Read {
             users.peek(id)
         } else {
@@ -66,7 +67,7 @@ pub(super) async fn get_user(
             None => Ok(users.get(id, mode).await?),
         }
     };
-    answer(&request, calling.reads(read).await?)
+    answer(&request, calling.reads(mode, read).await?)
 }
 
 /// Get a user by e-mail address
@@ -113,11 +114,12 @@ pub(super) async fn list_users(
     calling: Calling,
     users: web::Data<Users>,
 ) -> Result<HttpResponse, Problem> {
+    let mode = mode(&request);
     let read = async {
         let page = page(&request)?;
-        Ok((page.limit, users.list(page, mode(&request)).await?))
+        Ok((page.limit, users.list(page, mode).await?))
     };
-    let (limit, read) = calling.reads(read).await?;
+    let (limit, read) = calling.reads(mode, read).await?;
     Ok(listed(&request, "/users", limit, read))
 }
 

@@ -96,22 +96,26 @@ impl Throttle {
         );
         self.enter(&limits).await?;
         let checked = check.await;
-        match &checked {
-            Ok(Some(_)) => {
-                // Anew, so that the day begins again.
-                self.count(&known, -1, KNOWN_WINDOW).await;
-                self.count(&known, 1, KNOWN_WINDOW).await;
+        // On a budget of its own: what was counted in must be counted out, and what failed counts.
+        one_budget(async {
+            match &checked {
+                Ok(Some(_)) => {
+                    // Anew, so that the day begins again.
+                    self.count(&known, -1, KNOWN_WINDOW).await;
+                    self.count(&known, 1, KNOWN_WINDOW).await;
+                }
+                Ok(None) => {
+                    let failed = limits
+                        .iter()
+                        .map(|limit| self.count(&limit.counter, 1, limit.window));
+                    join_all(failed).await;
+                }
+                Err(_) => {}
             }
-            Ok(None) => {
-                let failed = limits
-                    .iter()
-                    .map(|limit| self.count(&limit.counter, 1, limit.window));
-                join_all(failed).await;
-            }
-            Err(_) => {}
-        }
-        // Last: see `enter`.
-        self.leave(&limits).await;
+            // Last: see `enter`.
+            self.leave(&limits).await;
+        })
+        .await;
         checked
     }
 
@@ -160,13 +164,12 @@ impl Throttle {
         Ok(())
     }
 
-    /// The attempt is under way no more. On a budget of its own: what was counted in must be
-    /// counted out.
+    /// The attempt is under way no more.
     async fn leave(&self, limits: &[Limit]) {
         let leaving = limits.iter().map(async |limit| {
             self.count(&limit.pending(), -1, PENDING_WINDOW).await;
         });
-        one_budget(join_all(leaving)).await;
+        join_all(leaving).await;
     }
 
     async fn count(&self, counter: &str, by: i64, window: Duration) -> (i64, Duration) {

@@ -1,11 +1,11 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
 use deadpool_redis::redis::aio::MultiplexedConnection;
 use deadpool_redis::redis::{
-    AsyncConnectionConfig, Cmd, ErrorKind, RedisError, ServerErrorKind, Value,
+    AsyncConnectionConfig, Cmd, ErrorKind, RedisError, ServerErrorKind, Value, cmd,
 };
 use deadpool_redis::{Connection, Manager, Pool, PoolError, Runtime, TimeoutType};
 use futures_util::future::try_join_all;
@@ -13,7 +13,7 @@ use tokio::time::timeout;
 
 use super::script::Call;
 use super::settings::{RedisServerError, RedisSettings};
-use crate::cache::breaker::Breaker;
+use crate::cache::breaker::{Breaker, Failure};
 use crate::cache::budget::Wait;
 use crate::cache::stats::{ShardedCounter, increment};
 
@@ -145,6 +145,15 @@ impl Link {
         }
     }
 
+    /// Hears whether each connection leads to a master that answers in time.
+    pub(super) async fn hear(&self) -> Result<Vec<Value>, NoAnswer> {
+        let generation = self.trusted()?;
+        let mut look = cmd("INFO");
+        look.arg("replication");
+        self.send_to_each(&generation, &look, self.connect_timeout)
+            .await
+    }
+
     /// The present connections, if Redis is trusted on them. They are looked up before the breaker
     /// is: the next generation has been recovered once it is closed again.
     fn trusted(&self) -> Result<Arc<Generation>, NoAnswer> {
@@ -165,26 +174,31 @@ impl Link {
     /// confirmed, Redis may now hold what is stale: that is a doubt at once (recovery rule 1).
     pub(super) async fn void(&self, command: &Cmd) -> Result<i64, NoAnswer> {
         let answer = match self.present() {
-            Ok(generation) => self.send_on_budget(&generation, command, self.budget).await,
+            Ok(generation) => self.send_void(&generation, command).await,
             Err(not_sent) => Err(not_sent),
         };
         self.confirmed(answer)
+    }
+
+    /// A void has half of a budget in any case: not to send it would be certain distrust.
+    async fn send_void(
+        &self,
+        generation: &Arc<Generation>,
+        command: &Cmd,
+    ) -> Result<Value, NoAnswer> {
+        let wait = Wait::begin();
+        let left = wait.left(self.budget).max(self.budget / 2);
+        self.send(generation, command, left).await
     }
 
     /// The same by a script.
     pub(super) async fn void_by(&self, call: &Call) -> Result<i64, NoAnswer> {
         let by_hash = call.by_hash();
         let answer = match self.present() {
-            Ok(generation) => {
-                let limit = self.budget;
-                match self.send_on_budget(&generation, &by_hash, limit).await {
-                    Err(NoAnswer::NoScript) => {
-                        let by_code = call.by_code();
-                        self.send_on_budget(&generation, &by_code, limit).await
-                    }
-                    answer => answer,
-                }
-            }
+            Ok(generation) => match self.send_void(&generation, &by_hash).await {
+                Err(NoAnswer::NoScript) => self.send_void(&generation, &call.by_code()).await,
+                answer => answer,
+            },
             Err(not_sent) => Err(not_sent),
         };
         self.confirmed(answer)
@@ -222,30 +236,49 @@ impl Link {
             return Err(NoAnswer::NotSent);
         }
         let is_fair = left >= limit * 3 / 4;
-        self.send_within(generation, command, left, is_fair).await
+        let connection = generation.connection();
+        self.send_over(generation, connection, command, left, is_fair)
+            .await
     }
 
-    /// Sends a command on connections of this generation.
+    /// Sends a command on a connection of this generation.
     pub(super) async fn send(
         &self,
         generation: &Arc<Generation>,
         command: &Cmd,
         limit: Duration,
     ) -> Result<Value, NoAnswer> {
-        self.send_within(generation, command, limit, true).await
+        let connection = generation.connection();
+        self.send_over(generation, connection, command, limit, true)
+            .await
     }
 
-    /// Whether the limit is fair decides whether it counts as a failure to keep it.
-    async fn send_within(
+    /// Sends a command on each connection of this generation.
+    pub(super) async fn send_to_each(
         &self,
         generation: &Arc<Generation>,
+        command: &Cmd,
+        limit: Duration,
+    ) -> Result<Vec<Value>, NoAnswer> {
+        let connections = generation.connections.iter().cloned();
+        let answers = connections
+            .map(|connection| self.send_over(generation, connection, command, limit, true));
+        try_join_all(answers).await
+    }
+
+    /// Whether the limit is fair decides whether it counts as a failure not to keep it.
+    async fn send_over(
+        &self,
+        generation: &Arc<Generation>,
+        mut connection: MultiplexedConnection,
         command: &Cmd,
         limit: Duration,
         is_fair: bool,
     ) -> Result<Value, NoAnswer> {
         self.commands.increment();
-        let mut connection = generation.connection();
+        let sent = Instant::now();
         let answer = timeout(limit, command.query_async(&mut connection)).await;
+        let is_late = answer.is_err();
         let why = match answer {
             Ok(Ok(value)) => return Ok(value),
             Ok(Err(error)) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
@@ -258,24 +291,25 @@ impl Link {
                 }
                 why
             }
-            Err(_) => {
-                let why = format!("no answer within {limit:.0?}");
-                if !is_fair {
-                    return Err(NoAnswer::Failed(why));
-                }
-                why
-            }
+            Err(_) => format!("no answer within {limit:.0?}"),
         };
-        Err(self.failed(generation, why))
-    }
-
-    fn failed(&self, generation: &Arc<Generation>, why: String) -> NoAnswer {
         increment(&self.failures);
         // Whoever waited on connections that are given up says nothing about the next.
-        if self.is_present(generation) && self.breaker.failure(self.commands()) {
-            self.doubt(&why);
+        if (is_fair || !is_late) && self.is_present(generation) {
+            self.count(sent, is_late, &why);
         }
-        NoAnswer::Failed(why)
+        Err(NoAnswer::Failed(why))
+    }
+
+    fn count(&self, sent: Instant, is_late: bool, why: &str) {
+        let failure = Failure {
+            sent,
+            commands: self.commands(),
+            is_late,
+        };
+        if self.breaker.failure(failure) {
+            self.doubt(why);
+        }
     }
 
     fn is_present(&self, generation: &Arc<Generation>) -> bool {
@@ -289,35 +323,34 @@ impl Link {
     pub(super) fn senseless(&self) -> NoAnswer {
         const WHY: &str = "an answer that makes no sense";
         increment(&self.failures);
-        if self.breaker.failure(self.commands()) {
-            self.doubt(WHY);
-        }
+        self.count(Instant::now(), false, WHY);
         NoAnswer::Failed(WHY.to_owned())
     }
 
     /// From now on nothing is asked before a recovery, on connections of a new generation.
     pub(super) fn doubt(&self, why: &str) {
-        // In this order: a breaker that is closed has connections, or will soon be open.
+        // In this order: a breaker that is closed has connections, or is just being opened.
         self.generation.store(None);
         self.breaker.doubt(why);
     }
 
     /// Connects anew. From now on voids are sent; nothing is asked before [`trust`](Self::trust).
-    pub(super) async fn connect(&self) -> Result<Arc<Generation>, String> {
+    pub(super) async fn connect(&self) -> Result<Arc<Generation>, NoAnswer> {
         let connections = (0..self.pool_size).map(|_| async {
             let connection = self.pool.get().await?;
             Ok(Connection::take(connection))
         });
-        let connections =
-            try_join_all(connections)
-                .await
-                .map_err(|error: PoolError| match error {
+        let connections = try_join_all(connections)
+            .await
+            .map_err(|error: PoolError| {
+                NoAnswer::Failed(match error {
                     PoolError::Backend(error) => format!("cannot connect: {}", explain(&error)),
                     PoolError::Timeout(TimeoutType::Create) => {
                         format!("cannot connect within {:?}", self.connect_timeout)
                     }
                     other => other.to_string(),
-                })?;
+                })
+            })?;
         let generation = Arc::new(Generation {
             connections,
             next: AtomicUsize::new(0),
@@ -327,28 +360,19 @@ impl Link {
         Ok(generation)
     }
 
-    /// Sends a command of the recovery on each connection.
-    pub(super) async fn ask_each(
-        &self,
-        generation: &Arc<Generation>,
-        command: &Cmd,
-    ) -> Result<Vec<Value>, NoAnswer> {
-        let answers = generation
-            .connections
-            .iter()
-            .map(|_| self.send(generation, command, self.connect_timeout));
-        try_join_all(answers).await
-    }
-
     /// How long a read may wait for Redis in all.
     pub(super) fn share(&self) -> Duration {
         self.budget / 2
     }
 
-    /// Ends a recovery that began at so many doubts. Answers whether Redis is trusted now.
-    pub(super) fn trust(&self, generation: &Generation, doubts: u64) -> bool {
+    /// Ends a recovery that began at so many doubts. Redis is trusted now, unless there were more.
+    pub(super) fn trust(&self, generation: &Arc<Generation>, doubts: u64) {
+        // Before it closes: whoever finds it closed can ask.
         generation.is_recovered.store(true, Ordering::SeqCst);
-        self.breaker.close(doubts)
+        let is_trusted = self.is_present(generation) && self.breaker.close(doubts);
+        if !is_trusted {
+            generation.is_recovered.store(false, Ordering::SeqCst);
+        }
     }
 
     /// How long something may take that nobody waits for.

@@ -2,6 +2,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use deadpool_redis::redis::{Cmd, Value, cmd, from_redis_value_ref};
+use tokio::time::error::Elapsed;
 use tokio::time::{sleep, timeout};
 
 use super::link::{Generation, Link, NoAnswer};
@@ -14,40 +15,24 @@ use crate::cache::key::Key;
 /// Redis together, and should not come back to it together.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// A breaker that opens again so soon after it closed ...
+/// How long after an attempt that led to no lasting trust the next one begins at first; twice that
+/// after the next, ...
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+
+/// ... and so on up to this, until Redis ...
+const LONGEST_PAUSE: Duration = Duration::from_millis(800);
+
+/// ... has been trusted for so long.
 const SETTLED: Duration = Duration::from_secs(5);
 
-/// ... is closed again after a pause that doubles up to this.
-const LONGEST_PAUSE: Duration = Duration::from_millis(800);
+/// How long what a rehearsal stores lives at most.
+const LIFE: Duration = Duration::from_secs(10);
+
+/// So many slow heartbeats in turn are borne.
+const SLOW_BEATS: u32 = 2;
 
 /// How often Redis is heard, so that readiness is true when nobody asks anything.
 const HEARTBEAT: Duration = Duration::from_secs(1);
-
-/// Whose writes a server has: the id that it shares with those who replicate it.
-#[derive(Debug, PartialEq, Eq)]
-struct History(String);
-
-impl History {
-    fn look() -> Cmd {
-        let mut info = cmd("INFO");
-        info.arg("replication");
-        info
-    }
-
-    /// The history that a master tells of itself.
-    fn of(info: &Value) -> Option<Self> {
-        let text: String = from_redis_value_ref(info).ok()?;
-        let told = |name: &str| {
-            let mut lines = text.lines().filter_map(|line| line.split_once(':'));
-            let (_, value) = lines.find(|(key, _)| *key == name)?;
-            Some(value.trim().to_owned())
-        };
-        if told("role")? != "master" {
-            return None;
-        }
-        told("master_replid").map(Self)
-    }
-}
 
 /// Brings Redis back to be trusted, for as long as the backend lives.
 pub(super) struct Recovery {
@@ -63,144 +48,158 @@ impl Recovery {
     pub(super) async fn keep(self) {
         let breaker = self.link.breaker();
         let mut closed: Option<Instant> = None;
-        let mut pause = PAUSE;
-        let mut history = None;
+        let mut pause = Duration::ZERO;
+        let mut slow = 0;
         loop {
-            if let Some(history) = history.as_ref().filter(|_| breaker.is_closed()) {
+            if breaker.is_closed() {
                 if timeout(HEARTBEAT, breaker.opened()).await.is_err() {
-                    self.hear(history).await;
+                    slow = self.hear(slow).await;
                 }
                 continue;
             }
-            if closed.take().is_some_and(|at| at.elapsed() < SETTLED) {
-                sleep(pause).await;
-                pause = (pause * 2).min(LONGEST_PAUSE);
-            } else {
-                pause = PAUSE;
+            if closed.take().is_some_and(|at| at.elapsed() >= SETTLED) {
+                pause = Duration::ZERO;
             }
+            sleep(pause.mul_f64(0.75 + fastrand::f64() / 2.0)).await;
+            // Whatever comes of it: the next attempt follows less closely.
+            pause = (pause * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE);
             match self.recover().await {
-                Ok(Some(recovered)) => {
-                    history = Some(recovered);
-                    closed = Some(Instant::now());
-                }
-                // Something went stale meanwhile (recovery rule 1). Anew, at once.
-                Ok(None) => {}
+                Ok(()) => closed = Some(Instant::now()),
                 Err(why) => {
-                    breaker.still_open(&why);
-                    sleep(PAUSE.mul_f64(0.75 + fastrand::f64() / 2.0)).await;
+                    breaker.still_open(&why.to_string());
+                    pause = PAUSE;
                 }
             }
         }
     }
 
-    /// Requests that go unanswered are counted; here, where nobody waits, one is enough.
+    /// Requests that go unanswered are counted; here, where nobody waits, one is enough. Answers how
+    /// often in turn Redis was slower than a read may wait for it.
     ///
-    /// A server that was made a replica of another keeps its connections, and takes over the other's
-    /// data, which may be old: it has another history then.
-    async fn hear(&self, recovered: &History) {
-        match self.link.ask_at_leisure(&History::look()).await {
-            Ok(info) if History::of(&info).as_ref() == Some(recovered) => {}
-            Ok(_) => self
-                .link
-                .doubt("it has another's data now, or is a replica"),
-            Err(why) => self.link.doubt(&why.to_string()),
+    /// A server that was made a replica keeps its connections, and takes over another's data, which
+    /// may be old.
+    async fn hear(&self, slow: u32) -> u32 {
+        let asked = Instant::now();
+        match self.link.hear().await {
+            Ok(answers) if !answers.iter().all(is_master) => {
+                self.link.doubt("it is a replica");
+                0
+            }
+            Ok(_) if asked.elapsed() <= self.link.share() => 0,
+            Ok(_) if slow < SLOW_BEATS => slow + 1,
+            Ok(_) => {
+                self.link.doubt(&self.too_slow().to_string());
+                0
+            }
+            Err(why) => {
+                self.link.doubt(&why.to_string());
+                0
+            }
         }
     }
 
-    /// One attempt to be able to trust Redis again.
+    /// One attempt to be able to trust Redis again. If something went stale meanwhile, the breaker is
+    /// open still, and another is due (recovery rule 1).
     ///
     /// Nobody knows which voids it missed, or whose data it came back with. So the namespace is
     /// dropped, by giving it another token: entries with the old one in their stamp are no hits any
-    /// more, however many they are.
-    async fn recover(&self) -> Result<Option<History>, String> {
+    /// more, however many they are. An instance that could not use Redis afterwards leaves it to
+    /// those who can.
+    async fn recover(&self) -> Result<(), NoAnswer> {
         let generation = self.link.connect().await?;
-        // From here on voids are sent, or raise the count. So the drop below outdates what was
-        // missed before, and the count tells what was missed since (recovery rule 1).
+        self.prepare(&generation).await?;
+        // Since it is connected, voids are sent, or raise the count. So the drop below outdates what
+        // was missed before, and the count tells what was missed since (recovery rule 1).
         let doubts = self.link.breaker().doubts();
-        let history = self.prepare(&generation);
-        let history = history.await.map_err(|why| why.to_string())?;
-        if self.link.breaker().doubts() != doubts {
-            return Ok(None);
+        self.drop_namespace(&generation).await?;
+        if self.link.breaker().doubts() == doubts {
+            (self.before_trust)();
+            self.link.trust(&generation, doubts);
         }
-        (self.before_trust)();
-        let is_trusted = self.link.trust(&generation, doubts);
-        Ok(is_trusted.then_some(history))
+        Ok(())
     }
 
-    async fn prepare(&self, generation: &Arc<Generation>) -> Result<History, NoAnswer> {
-        // Before the drop: if another's data come after it, the history is another's too.
-        let info = self.at_leisure(generation, &History::look()).await?;
-        let history = History::of(&info)
-            .ok_or_else(|| NoAnswer::Failed("it does not say that it is a master".to_owned()))?;
-        self.drop_namespace(generation).await?;
-        let rehearsal = timeout(self.link.share(), self.rehearse(generation));
-        rehearsal.await.unwrap_or_else(|_| {
-            let limit = self.link.share();
-            let why = format!("too slow: what a read needs takes longer than {limit:.0?}");
-            Err(NoAnswer::Failed(why))
-        })?;
-        Ok(history)
+    async fn prepare(&self, generation: &Arc<Generation>) -> Result<(), NoAnswer> {
+        let mut look = cmd("INFO");
+        look.arg("replication");
+        if !is_master(&self.at_leisure(generation, &look).await?) {
+            return Err(NoAnswer::Failed("it is a replica".to_owned()));
+        }
+        for script in Script::ALL {
+            let mut load = cmd("SCRIPT");
+            load.arg("LOAD").arg(script.code());
+            self.at_leisure(generation, &load).await?;
+        }
+        self.rehearse(generation).await
+    }
+
+    /// Does once what requests do, in the time that they will have for it: a Redis that is slow,
+    /// full, read-only or forbids a command would only be trusted to be doubted again.
+    async fn rehearse(&self, generation: &Arc<Generation>) -> Result<(), NoAnswer> {
+        let id = self.marks.draw();
+        // Under a key and a mark of its own: other instances may be doing the same.
+        let name = format!("rehearsal:{:x}", u128::from_be_bytes(id));
+        let key = Key::named(&name);
+        let mark = self.names.group(&name);
+        let names = [self.names.lease(&key), self.names.entry(&key)];
+        let read = async {
+            let mut look = cmd("MGET");
+            look.arg(&mark).arg(&names[1]);
+            self.at_leisure(generation, &look).await?;
+            let claim = Script::Claim.call().keys(names.clone()).key(mark.clone());
+            let claim = claim.bytes(id).millis(LIFE).bytes("1").bytes("");
+            let claimed = self.at_leisure(generation, &claim.by_hash()).await?;
+            let fill = Script::Fill.call().keys(names.clone()).key(mark.clone());
+            let fill = fill.bytes(id).number(1).millis(LIFE).bytes("entry");
+            let filled = self.at_leisure(generation, &fill.by_hash()).await?;
+            let id = Value::BulkString(id.to_vec());
+            let ticket = Value::Array(vec![id, Value::Int(1), Value::Int(0)]);
+            Ok(claimed == ticket && filled == Value::Int(1))
+        };
+        let write = async {
+            let void = Script::Void.call().keys(names.clone());
+            let void = void.bytes(id).millis(LIFE).bytes("entry");
+            let voided = self.at_leisure(generation, &void.by_hash()).await?;
+            let [lease, entry] = names.clone();
+            let removed = delete(&[lease, entry, mark.clone()]);
+            let removed = self.at_leisure(generation, &removed).await?;
+            Ok(voided == Value::Int(1) && removed == Value::Int(2))
+        };
+        let in_time = |done: Result<Result<bool, NoAnswer>, Elapsed>| match done {
+            Ok(Ok(true)) => Ok(()),
+            Ok(Ok(false)) => Err(NoAnswer::Failed(
+                "it did not do what it was asked to".into(),
+            )),
+            Ok(Err(why)) => Err(why),
+            Err(_) => Err(self.too_slow()),
+        };
+        in_time(timeout(self.link.share(), read).await)?;
+        in_time(timeout(self.link.share(), write).await)
+    }
+
+    fn too_slow(&self) -> NoAnswer {
+        let limit = self.link.share();
+        NoAnswer::Failed(format!(
+            "too slow: what a request needs takes longer than {limit:.0?}"
+        ))
     }
 
     async fn drop_namespace(&self, generation: &Arc<Generation>) -> Result<(), NoAnswer> {
         let mut set = cmd("SET");
         set.arg(self.names.token()).arg(&self.marks.draw()[..]);
         self.at_leisure(generation, &set).await?;
-        for script in Script::ALL {
-            let mut load = cmd("SCRIPT");
-            load.arg("LOAD").arg(script.code());
-            self.at_leisure(generation, &load).await?;
-        }
-        // Every connection leads to the same server.
         let mut look = cmd("MGET");
         look.arg(self.names.token());
-        let tokens = self.link.ask_each(generation, &look).await?;
-        if tokens.windows(2).any(|two| two[0] != two[1]) {
-            return Err(NoAnswer::Failed(
-                "its connections lead to different servers".to_owned(),
-            ));
+        // Another instance may be dropping it at the same time: then they agree at a second look.
+        for _ in 0..2 {
+            let leisure = self.link.leisure();
+            let tokens = self.link.send_to_each(generation, &look, leisure).await?;
+            if tokens.windows(2).all(|two| two[0] == two[1]) {
+                return Ok(());
+            }
         }
-        Ok(())
-    }
-
-    /// Does once what a request that misses does, in the time that it will have for it: a Redis that
-    /// is slow, full, read-only or forbids a command would only be trusted to be doubted again.
-    async fn rehearse(&self, generation: &Arc<Generation>) -> Result<(), NoAnswer> {
-        let id = self.marks.draw();
-        // A key of this attempt's own: other instances may be rehearsing too.
-        let key = Key::named(&format!("rehearsal:{:x}", u128::from_be_bytes(id)));
-        let life = self.link.leisure();
-        let names = [self.names.lease(&key), self.names.entry(&key)];
-        let token = || self.names.token().to_owned();
-        let mut look = cmd("MGET");
-        look.arg(token()).arg(&names[1]);
-        self.at_leisure(generation, &look).await?;
-        let claim = Script::Claim.call().keys(names.clone()).key(token());
-        let claim = claim.bytes(id).millis(life).bytes("1").bytes("");
-        let claimed = self.at_leisure(generation, &claim.by_hash()).await?;
-        let fill = Script::Fill.call().keys(names.clone()).key(token());
-        let fill = fill.bytes(id).number(1).millis(life).bytes("entry");
-        let filled = self.at_leisure(generation, &fill.by_hash()).await?;
-        let void = Script::Void.call().keys(names.clone());
-        let void = void.bytes(id).millis(life).bytes("entry");
-        let voided = self.at_leisure(generation, &void.by_hash()).await?;
-        let removed = self.at_leisure(generation, &delete(&names)).await?;
-        let went_well = claimed
-            == Value::Array(vec![
-                Value::BulkString(id.to_vec()),
-                Value::Int(1),
-                Value::Int(0),
-            ])
-            && [filled, voided, removed]
-                .iter()
-                .all(|done| *done == Value::Int(1));
-        if went_well {
-            Ok(())
-        } else {
-            Err(NoAnswer::Failed(
-                "a rehearsal of what requests do failed".to_owned(),
-            ))
-        }
+        let why = "its connections lead to different servers";
+        Err(NoAnswer::Failed(why.to_owned()))
     }
 
     async fn at_leisure(
@@ -212,4 +211,10 @@ impl Recovery {
             .send(generation, command, self.link.leisure())
             .await
     }
+}
+
+/// Whether a server says that it is no replica.
+fn is_master(info: &Value) -> bool {
+    let text: String = from_redis_value_ref(info).unwrap_or_default();
+    text.lines().any(|line| line.trim() == "role:master")
 }
