@@ -52,7 +52,8 @@ impl Application {
     /// # Errors
     /// Where the database cannot be reached or migrated, or the address cannot be had.
     pub async fn build(config: &Config) -> Result<Self> {
-        // Before the cache: a start that fails should not have dropped what others have cached.
+        // Before the cache: whoever starts in vain for want of a database should not each time drop
+        // what others have cached.
         let database = prepared(config).await?;
         let memory = || Arc::new(MemoryBackend::new(config.cache.memory.capacity.as_u64()));
         let backend: Arc<dyn CacheBackend> = match config.cache.backend {

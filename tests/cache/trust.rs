@@ -505,7 +505,11 @@ async fn a_redis_that_is_too_slow_to_be_of_use_is_not_used_now_and_then() {
         backend.trouble().is_some(),
         "an attempt must be as fast as what it is for"
     );
-    assert_eq!(scene.token(), token, "whoever cannot use it, leaves it to others");
+    assert_eq!(
+        scene.token(),
+        token,
+        "whoever cannot use it, leaves it to others"
+    );
     assert!(backend.stats().await.far.expect("it has a Redis").failures <= sent + 2);
     scene.proxy.heal();
     is_trusted(&backend).await;
