@@ -115,7 +115,13 @@ impl CacheBackend for TieredBackend {
                 {
                     return Lookup::Hit(entry, Tier::Near);
                 }
+                // It may have come to be distrusted meanwhile.
                 let copy = copy.filter(|_| self.reads_near());
+                if let (Some(copy), Mode::Read) = (&copy, mode)
+                    && copy.is_fresh(now)
+                {
+                    return Lookup::Hit(copy.clone(), Tier::Near);
+                }
                 (copy.map(|copy| (copy, Tier::Near)), ticket)
             }
         };
