@@ -53,15 +53,12 @@ pub(super) async fn get_product(
     let mode = mode(&request);
     let read = async {
         let id = id(&request)?;
-        let at_hand = if mode == Mode::Read {
-            products.peek(id)
-        } else {
-            None
-        };
-        match at_hand {
-            Some(hit) => Ok(hit),
-            None => Ok(products.get(id, mode).await?),
+        if mode == Mode::Read
+            && let Some(hit) = products.peek(id)
+        {
+            return Ok(hit);
         }
+        Ok(products.get(id, mode).await?)
     };
     let read = calling.reads(mode, read).await?;
     match read.value {

@@ -57,15 +57,12 @@ pub(super) async fn get_user(
     let mode = mode(&request);
     let read = async {
         let id = id(&request)?;
-        let at_hand = if mode == Mode::Read {
-            users.peek(id)
-        } else {
-            None
-        };
-        match at_hand {
-            Some(hit) => Ok(hit),
-            None => Ok(users.get(id, mode).await?),
+        if mode == Mode::Read
+            && let Some(hit) = users.peek(id)
+        {
+            return Ok(hit);
         }
+        Ok(users.get(id, mode).await?)
     };
     answer(&request, calling.reads(mode, read).await?)
 }

@@ -515,6 +515,31 @@ async fn a_redis_that_is_too_slow_to_be_of_use_is_not_used_now_and_then() {
     is_trusted(&backend).await;
 }
 
+/// Attempts go on for as long as Redis is too slow: a few a second, for days.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_recoveries_in_vain_leave_behind_goes_by_itself() {
+    let scene = Scene::set().await;
+    // A round trip fits into a request's share of the budget, a read's three do not.
+    let slow = Fault::Delay {
+        by: BUDGET * 3 / 10,
+        jitter: Duration::ZERO,
+    };
+    scene.proxy.set(Direction::ToClient, slow);
+    let backend = scene.settings.tiered().await;
+    eventually("it was tried again", || {
+        scene.proxy.traffic().connections >= 6
+    })
+    .await;
+    let reason = backend.trouble().expect("it is not used");
+    assert!(reason.contains("too slow"), "{reason}");
+    let left = ask(&scene.redis, &["KEYS", "*"]);
+    assert!(left.contains("rehearsal"), "{left}");
+    for name in left.lines() {
+        let life = ask(&scene.redis, &["PTTL", name]);
+        assert_ne!(life, "-1", "{name} stays");
+    }
+}
+
 /// A write that another instance's write overtook is not written through in near either.
 #[tokio::test(flavor = "multi_thread")]
 async fn overlapping_writers_of_two_instances_leave_the_older_value_nowhere() {

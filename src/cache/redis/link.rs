@@ -109,10 +109,8 @@ impl Link {
 
     /// Asks for several values at once.
     pub(super) async fn ask_for(&self, command: &Cmd) -> Result<Vec<Value>, NoAnswer> {
-        match self.ask(command).await? {
-            Value::Array(values) => Ok(values),
-            _ => Err(self.senseless()),
-        }
+        let answer = self.ask(command).await?;
+        self.several(answer)
     }
 
     /// Calls a script that Redis is trusted with.
@@ -131,7 +129,12 @@ impl Link {
 
     /// Asks for many values at once, at leisure.
     pub(super) async fn ask_for_at_leisure(&self, command: &Cmd) -> Result<Vec<Value>, NoAnswer> {
-        match self.ask_at_leisure(command).await? {
+        let answer = self.ask_at_leisure(command).await?;
+        self.several(answer)
+    }
+
+    fn several(&self, answer: Value) -> Result<Vec<Value>, NoAnswer> {
+        match answer {
             Value::Array(values) => Ok(values),
             _ => Err(self.senseless()),
         }
@@ -173,44 +176,35 @@ impl Link {
     /// Sends a void, whether Redis is trusted or not: it is right at any time. If it is not
     /// confirmed, Redis may now hold what is stale: that is a doubt at once (recovery rule 1).
     pub(super) async fn void(&self, command: &Cmd) -> Result<i64, NoAnswer> {
-        let answer = match self.present() {
-            Ok(generation) => self.send_void(&generation, command).await,
-            Err(not_sent) => Err(not_sent),
-        };
+        let answer = self.send_void(command).await;
         self.confirmed(answer)
-    }
-
-    /// A void has half of a budget in any case: not to send it would be certain distrust.
-    async fn send_void(
-        &self,
-        generation: &Arc<Generation>,
-        command: &Cmd,
-    ) -> Result<Value, NoAnswer> {
-        let wait = Wait::begin();
-        let left = wait.left(self.budget).max(self.budget / 2);
-        self.send(generation, command, left).await
     }
 
     /// The same by a script.
     pub(super) async fn void_by(&self, call: &Call) -> Result<i64, NoAnswer> {
-        let by_hash = call.by_hash();
-        let answer = match self.present() {
-            Ok(generation) => match self.send_void(&generation, &by_hash).await {
-                Err(NoAnswer::NoScript) => self.send_void(&generation, &call.by_code()).await,
-                answer => answer,
-            },
-            Err(not_sent) => Err(not_sent),
+        let answer = match self.send_void(&call.by_hash()).await {
+            Err(NoAnswer::NoScript) => self.send_void(&call.by_code()).await,
+            answer => answer,
         };
         self.confirmed(answer)
     }
 
     /// The same for as many keys as there are, at leisure.
     pub(super) async fn void_at_leisure(&self, command: &Cmd) -> Result<i64, NoAnswer> {
-        let answer = match self.present() {
-            Ok(generation) => self.send(&generation, command, self.connect_timeout).await,
-            Err(not_sent) => Err(not_sent),
-        };
+        let answer = self.send_void_within(command, self.connect_timeout).await;
         self.confirmed(answer)
+    }
+
+    /// A void has half of a budget in any case: not to send it would be certain distrust.
+    async fn send_void(&self, command: &Cmd) -> Result<Value, NoAnswer> {
+        let wait = Wait::begin();
+        let left = wait.left(self.budget).max(self.budget / 2);
+        self.send_void_within(command, left).await
+    }
+
+    async fn send_void_within(&self, command: &Cmd, limit: Duration) -> Result<Value, NoAnswer> {
+        let generation = self.present()?;
+        self.send(&generation, command, limit).await
     }
 
     fn confirmed(&self, answer: Result<Value, NoAnswer>) -> Result<i64, NoAnswer> {

@@ -143,6 +143,11 @@ impl Recovery {
         let key = Key::named(&name);
         let mark = self.names.group(&name);
         let names = [self.names.lease(&key), self.names.entry(&key)];
+        // Made here and not by the claim, whose marks stay: nothing of a rehearsal outlives it long,
+        // not even of one that comes to nothing.
+        let mut make = cmd("SET");
+        make.arg(&mark).arg(&id[..]).arg("PX").arg(LIFE.as_millis());
+        self.at_leisure(generation, &make).await?;
         let read = async {
             let mut look = cmd("MGET");
             look.arg(&mark).arg(&names[1]);
