@@ -9,16 +9,18 @@ use actix_web::dev::{Server, ServerHandle};
 use actix_web::{App, HttpServer, web};
 use anyhow::{Context, Result, anyhow};
 use secrecy::ExposeSecret;
+use tokio::task::AbortHandle;
 
 use crate::cache::{
-    Cache, CacheBackend, MemoryBackend, NullBackend, RedisAddress, RedisBackend, RedisServer,
-    RedisSettings, SystemClock, Tasks, TieredBackend,
+    Cache, CacheBackend, Clock, MemoryBackend, NullBackend, Position, Progress, RedisAddress,
+    RedisBackend, RedisServer, RedisSettings, SystemClock, Tasks, TieredBackend,
 };
+use crate::coherence::{Follow, Log, Tailer, keep_trimmed};
 use crate::config::{BackendKind, Config, DEVELOPMENT_ADMIN, MigrateMode, RedisConfig, RedisMode};
-use crate::db::Database;
+use crate::db::{Database, LogReader};
 use crate::domain::{Email, Password};
 use crate::http::{self, BodyLimits, Measured, Metrics, Observer, TrustedProxies};
-use crate::service::Services;
+use crate::service::{Services, made_stale};
 
 /// What the key that authenticates cache entries is derived for.
 const ENTRIES: &str = "alacena 2026-11-23 cache entries in a shared store";
@@ -30,6 +32,8 @@ pub struct Application {
     server: Server,
     metrics_server: Option<Server>,
     tasks: Tasks,
+    tailer: Option<Tailer>,
+    trimmer: AbortOnDrop,
     shutdown_timeout: Duration,
 }
 
@@ -52,44 +56,61 @@ impl Application {
     /// # Errors
     /// Where the database cannot be reached or migrated, or the address cannot be had.
     pub async fn build(config: &Config) -> Result<Self> {
+        Self::build_with(config, |backend| backend).await
+    }
+
+    /// Builds the service on what `wrap` makes of that backend, for whoever wants to stand between.
+    ///
+    /// # Errors
+    /// As [`build`](Self::build).
+    pub async fn build_with(
+        config: &Config,
+        wrap: impl FnOnce(Arc<dyn CacheBackend>) -> Arc<dyn CacheBackend>,
+    ) -> Result<Self> {
         // Before the cache: whoever starts in vain for want of a database should not each time drop
         // what others have cached.
         let database = prepared(config).await?;
+        // Before Redis is recovered: what the recovery replays, and what the tailer applies after it,
+        // must leave no gap.
+        let reader = log_reader(&database).await?;
         let memory = || Arc::new(MemoryBackend::new(config.cache.memory.capacity.as_u64()));
         let backend: Arc<dyn CacheBackend> = match config.cache.backend {
             BackendKind::Off => Arc::new(NullBackend::new()),
             BackendKind::Memory => memory(),
             BackendKind::Redis => {
                 let near = memory();
-                let far = redis(config, &near).await?;
+                let far = redis(config, &database, &near).await?;
                 Arc::new(TieredBackend::far_first(near, far))
             }
             BackendKind::Tiered => {
                 let near = memory();
-                let far = redis(config, &near).await?;
+                let far = redis(config, &database, &near).await?;
                 Arc::new(TieredBackend::near_first(near, far))
             }
         };
-        Self::assemble(config, database, backend).await
-    }
-
-    /// Builds the service on a backend of the caller's own.
-    ///
-    /// # Errors
-    /// As [`build`](Self::build).
-    pub async fn build_on(config: &Config, backend: Arc<dyn CacheBackend>) -> Result<Self> {
-        let database = prepared(config).await?;
-        Self::assemble(config, database, backend).await
+        Self::assemble(config, database, reader, wrap(backend)).await
     }
 
     async fn assemble(
         config: &Config,
         database: Database,
+        reader: LogReader,
         backend: Arc<dyn CacheBackend>,
     ) -> Result<Self> {
         let tasks = Tasks::on_current_runtime();
         let backend_name = backend.name();
-        let cache = Cache::new(backend, Arc::new(SystemClock::new()), tasks.clone());
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        let cache = Cache::new(backend, Arc::clone(&clock), tasks.clone());
+        // Where nothing is kept, nothing goes stale.
+        let (cache, tailer) = if config.cache.backend == BackendKind::Off {
+            (cache, None)
+        } else {
+            let (cache, tailer) = follow(config, cache, clock, reader)?;
+            (cache, Some(tailer))
+        };
+        let log = &config.cache.log;
+        let trimming = keep_trimmed(database.clone(), log.age, log.rows);
+        let trimmer = AbortOnDrop(tokio::spawn(trimming).abort_handle());
         let services = Services::new(config, &database, &cache)?;
         ensure_admin(config, &services).await?;
 
@@ -133,6 +154,8 @@ impl Application {
             server,
             metrics_server,
             tasks,
+            tailer,
+            trimmer,
             shutdown_timeout,
         })
     }
@@ -161,6 +184,7 @@ impl Application {
     /// # Errors
     /// Where a server fails.
     pub async fn run(self) -> Result<()> {
+        let _trimmer = self.trimmer;
         let metrics = self.metrics_server.map(|server| tokio::spawn(server));
         self.server.await?;
         if let Some(metrics) = metrics {
@@ -172,7 +196,19 @@ impl Application {
                 self.shutdown_timeout
             );
         }
+        if let Some(tailer) = self.tailer {
+            let _ = tokio::time::timeout(self.shutdown_timeout, tailer.stop()).await;
+        }
         Ok(())
+    }
+}
+
+/// A task that ends with whoever has this.
+struct AbortOnDrop(AbortHandle);
+
+impl Drop for AbortOnDrop {
+    fn drop(&mut self) {
+        self.0.abort();
     }
 }
 
@@ -281,9 +317,45 @@ async fn prepared(config: &Config) -> Result<Database> {
     Ok(database)
 }
 
+async fn log_reader(database: &Database) -> Result<LogReader> {
+    let reader = database.log_reader().await;
+    reader.context("reading the change log")
+}
+
+/// The cache, which from now on knows what the log tells of.
+fn follow(
+    config: &Config,
+    cache: Cache,
+    clock: Arc<dyn Clock>,
+    reader: LogReader,
+) -> Result<(Cache, Tailer)> {
+    let log = &config.cache.log;
+    let horizon = u64::try_from(reader.place().horizon()).unwrap_or_default();
+    let progress = Arc::new(Progress::new(
+        Position::new(horizon),
+        clock.now(),
+        log.out_of_touch,
+        log.patience,
+    ));
+    let cache = cache.following(Arc::clone(&progress));
+    let follow = Follow {
+        cache: cache.clone(),
+        progress,
+        clock,
+        made_stale,
+        poll: log.poll,
+    };
+    let tailer = Tailer::start(reader, follow).context("following the change log")?;
+    Ok((cache, tailer))
+}
+
 /// The Redis that the configuration names, which need not be there. Recovering it empties `near`
 /// (recovery rule 6).
-async fn redis(config: &Config, near: &Arc<MemoryBackend>) -> Result<Arc<RedisBackend>> {
+async fn redis(
+    config: &Config,
+    database: &Database,
+    near: &Arc<MemoryBackend>,
+) -> Result<Arc<RedisBackend>> {
     let RedisConfig {
         url,
         host,
@@ -314,6 +386,7 @@ async fn redis(config: &Config, near: &Arc<MemoryBackend>) -> Result<Arc<RedisBa
     let settings = RedisSettings {
         server: server.context("cache.redis")?,
         namespace: config.cache.namespace.clone(),
+        log: database.log_identity().await.context("the change log")?,
         connect_timeout: *connect_timeout,
         budget: *budget,
         pool_size: *pool_size,
@@ -321,7 +394,9 @@ async fn redis(config: &Config, near: &Arc<MemoryBackend>) -> Result<Arc<RedisBa
         secret: blake3::derive_key(ENTRIES, config.auth.jwt_secret.expose_secret().as_bytes()),
     };
     let near = Arc::clone(near);
-    let redis = RedisBackend::new(&settings, move || near.distrust()).context("cache.redis")?;
+    let log = Arc::new(Log::new(database.clone(), made_stale));
+    let redis = RedisBackend::new(&settings, log, move || near.distrust());
+    let redis = redis.context("cache.redis")?;
     // So that a Redis that is there is used from the first request on.
     redis.tried().await;
     Ok(Arc::new(redis))

@@ -19,6 +19,7 @@ pub mod app;
 pub mod auth;
 pub mod cache;
 pub mod cli;
+pub mod coherence;
 pub mod config;
 pub mod db;
 pub mod domain;

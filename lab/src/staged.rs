@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use alacena::cache::{
-    BackendStats, CacheBackend, Change, Count, Entry, Filled, Key, Lookup, Mode, Pattern, Ticket,
-    Tier, Timestamp, Voided,
+    BackendStats, CacheBackend, Change, Count, Entry, Filled, Key, LogBatch, Lookup, Mode, Pattern,
+    Ticket, Tier, Timestamp, Voided,
 };
 use async_trait::async_trait;
 use tokio::sync::oneshot;
@@ -194,6 +194,11 @@ impl CacheBackend for Staged {
     fn distrust(&self) {
         self.set.lock().expect("no panics").clear();
         self.inner.distrust();
+    }
+
+    async fn apply(&self, batch: &LogBatch) -> Voided {
+        // A bare `set` knows of no log.
+        self.inner.apply(batch).await
     }
 
     async fn clear(&self, pattern: &Pattern) -> u64 {

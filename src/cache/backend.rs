@@ -8,6 +8,7 @@ use super::clock::Timestamp;
 use super::counters::Count;
 use super::entry::Entry;
 use super::key::Key;
+use super::log::{LogBatch, Stale};
 use super::pattern::Pattern;
 
 /// The right to store one value under one key, until anything voids that key.
@@ -186,7 +187,9 @@ pub struct FarStats {
 ///    "not cached".
 /// 5. Loads under tickets of one epoch may end in any order: what was loaded under the latest
 ///    stays.
-/// 6. No failure reaches the caller: what cannot be looked up is a miss without a ticket.
+/// 6. What the change log tells of voids like a write's own void, value and tickets. What was voided
+///    at its [position](Change::position) already need not be voided again.
+/// 7. No failure reaches the caller: what cannot be looked up is a miss without a ticket.
 #[async_trait]
 pub trait CacheBackend: Send + Sync + 'static {
     /// The name that configuration and statistics use.
@@ -222,6 +225,24 @@ pub trait CacheBackend: Send + Sync + 'static {
     /// Makes everything in `change` stale, after the commit and before its acknowledgement.
     /// `through` is stored in the same step if its ticket is still good.
     async fn void(&self, change: &Change, through: Option<(Ticket, Entry)>) -> Voided;
+
+    /// Makes stale what the change log tells of, whoever changed it (recovery rules 3, 5 and 7).
+    async fn apply(&self, batch: &LogBatch) -> Voided {
+        let mut worst = Voided::Confirmed;
+        for entry in &batch.entries {
+            match &entry.stale {
+                Stale::Change(change) => {
+                    if self.void(change, None).await == Voided::Unconfirmed {
+                        worst = Voided::Unconfirmed;
+                    }
+                }
+                Stale::Matching(pattern) => {
+                    self.clear(pattern).await;
+                }
+            }
+        }
+        worst
+    }
 
     /// Drops every copy and every ticket at once, without waiting: for when it is not known what
     /// went stale.

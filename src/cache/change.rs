@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use super::cached::Cacheable;
 use super::key::{Group, Key};
+use super::log::Position;
 use super::policy::Policy;
 
 /// What a write makes stale.
@@ -12,6 +13,7 @@ pub struct Change {
     written: Option<Key>,
     keys: Vec<Key>,
     groups: Vec<Group>,
+    position: Option<Position>,
 }
 
 impl Change {
@@ -56,6 +58,17 @@ impl Change {
         &self.groups
     }
 
+    /// Where it stands in the change log, once it is committed. Whoever has voided it need not do so
+    /// again when the log tells of it.
+    pub fn position(&self) -> Option<Position> {
+        self.position
+    }
+
+    /// The same change, committed at this position of the log.
+    pub fn committed(self, position: Option<Position>) -> Self {
+        Self { position, ..self }
+    }
+
     pub(super) fn extend(&mut self, keys: Vec<Key>) {
         self.keys.extend(keys);
     }
@@ -78,6 +91,7 @@ pub struct Written<T> {
     pub(super) result: T,
     pub(super) also: Vec<Key>,
     pub(super) through: Option<(Option<Bytes>, Policy)>,
+    pub(super) position: Option<Position>,
 }
 
 impl<T> Written<T> {
@@ -87,7 +101,14 @@ impl<T> Written<T> {
             result,
             also: Vec::new(),
             through: None,
+            position: None,
         }
+    }
+
+    /// It stands at this position in the change log.
+    pub fn at(mut self, position: Position) -> Self {
+        self.position = Some(position);
+        self
     }
 
     /// Also makes `key` stale, which only the write itself could tell.

@@ -1,3 +1,4 @@
+use std::collections::HashSet;
 use std::hash::Hash;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -14,6 +15,7 @@ use super::clock::Timestamp;
 use super::counters::{Count, Counters};
 use super::entry::Entry;
 use super::key::{Group, Key};
+use super::log::{LogBatch, LogEntry, Position, Stale};
 use super::pattern::Pattern;
 
 /// How many epochs the keys share. Keys that share one refuse each other's fills when either is
@@ -47,6 +49,9 @@ pub struct MemoryBackend {
     /// Tickets handed out so far.
     tickets: AtomicU64,
     counters: Counters,
+    /// Changes that were voided here, and that the log has not told of yet. To void them once more
+    /// would cost what was stored since.
+    voided: Mutex<HashSet<Position>>,
 }
 
 /// An entry, and what must still be so for it to be true.
@@ -108,6 +113,7 @@ impl MemoryBackend {
             era: AtomicU64::new(0),
             tickets: AtomicU64::new(0),
             counters: Counters::new(),
+            voided: Mutex::default(),
         }
     }
 
@@ -174,6 +180,19 @@ impl MemoryBackend {
                 is_through
             }
         }
+    }
+
+    /// Voids a change: keys, then groups. Answers whether what was to be stored was overtaken.
+    fn void_all(&self, change: &Change, mut through: Option<(Ticket, Entry)>) -> bool {
+        let mut is_overtaken = false;
+        for key in change.keys() {
+            let mine = through.take_if(|(ticket, _)| ticket.key() == key);
+            is_overtaken |= self.void_key(key, mine);
+        }
+        for group in change.groups() {
+            self.generation(*group).fetch_add(1, Ordering::SeqCst);
+        }
+        is_overtaken
     }
 
     /// Only ever called with the key's stripe locked: `distrust` relies on it.
@@ -245,20 +264,35 @@ impl CacheBackend for MemoryBackend {
         Filled::Stored
     }
 
-    async fn void(&self, change: &Change, mut through: Option<(Ticket, Entry)>) -> Voided {
-        let mut is_overtaken = false;
-        for key in change.keys() {
-            let mine = through.take_if(|(ticket, _)| ticket.key() == key);
-            is_overtaken |= self.void_key(key, mine);
-        }
-        for group in change.groups() {
-            self.generation(*group).fetch_add(1, Ordering::SeqCst);
-        }
+    async fn void(&self, change: &Change, through: Option<(Ticket, Entry)>) -> Voided {
+        let is_overtaken = self.void_all(change, through);
+        self.voided.lock().extend(change.position());
         if is_overtaken {
             Voided::Overtaken
         } else {
             Voided::Confirmed
         }
+    }
+
+    async fn apply(&self, batch: &LogBatch) -> Voided {
+        for LogEntry { position, stale } in &batch.entries {
+            match stale {
+                Stale::Change(change) => {
+                    // Locked for as long as it takes: a writer who voids it at the same time is not
+                    // acknowledged before this is over.
+                    let voided = self.voided.lock();
+                    if !voided.contains(position) {
+                        self.void_all(change, None);
+                    }
+                }
+                Stale::Matching(pattern) => {
+                    self.clear(pattern).await;
+                }
+            }
+        }
+        let settled = batch.until.position();
+        self.voided.lock().retain(|position| *position >= settled);
+        Voided::Confirmed
     }
 
     fn distrust(&self) {
@@ -269,6 +303,7 @@ impl CacheBackend for MemoryBackend {
         }
         self.era.fetch_add(1, Ordering::SeqCst);
         self.entries.invalidate_all();
+        self.voided.lock().clear();
     }
 
     async fn clear(&self, pattern: &Pattern) -> u64 {

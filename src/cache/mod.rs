@@ -22,10 +22,12 @@ mod entry;
 mod flight;
 mod front;
 mod key;
+mod log;
 mod memory;
 mod null;
 mod pattern;
 mod policy;
+mod progress;
 mod redis;
 mod source;
 mod stats;
@@ -43,10 +45,14 @@ pub use counters::Count;
 pub use entry::Entry;
 pub use front::Cache;
 pub use key::{Group, Key};
+pub use log::{
+    ChangeLog, LogBatch, LogEntry, LogUnavailable, NoLog, Position, Replay, Stale, Watermark,
+};
 pub use memory::MemoryBackend;
 pub use null::NullBackend;
 pub use pattern::{Pattern, PatternError};
 pub use policy::Policy;
+pub use progress::Progress;
 pub use redis::{RedisAddress, RedisBackend, RedisServer, RedisServerError, RedisSettings};
 pub use source::{Forward, Hit, Read, Source, SourceError};
 pub use stats::{CacheStats, ShardedCounter};

@@ -70,8 +70,10 @@ pub struct CacheStats {
     pub voids: u64,
     /// Writes whose void a tier did not confirm.
     pub voids_unconfirmed: u64,
-    /// Times everything was distrusted because it was not known what a write had changed.
+    /// Times everything was distrusted because it was not known what had changed.
     pub distrusts: u64,
+    /// Changes that the change log told of.
+    pub log_entries: u64,
 }
 
 impl CacheStats {
@@ -97,6 +99,7 @@ pub(super) struct Counts {
     pub(super) voids: AtomicU64,
     pub(super) voids_unconfirmed: AtomicU64,
     pub(super) distrusts: AtomicU64,
+    pub(super) log_entries: AtomicU64,
 }
 
 impl Counts {
@@ -113,10 +116,15 @@ impl Counts {
             voids: get(&self.voids),
             voids_unconfirmed: get(&self.voids_unconfirmed),
             distrusts: get(&self.distrusts),
+            log_entries: get(&self.log_entries),
         }
     }
 }
 
 pub(super) fn increment(count: &AtomicU64) {
-    count.fetch_add(1, Ordering::Relaxed);
+    increment_by(count, 1);
+}
+
+pub(super) fn increment_by(count: &AtomicU64, by: u64) {
+    count.fetch_add(by, Ordering::Relaxed);
 }

@@ -9,6 +9,7 @@ use super::clock::Timestamp;
 use super::counters::Count;
 use super::entry::Entry;
 use super::key::Key;
+use super::log::LogBatch;
 use super::memory::MemoryBackend;
 use super::pattern::Pattern;
 
@@ -180,6 +181,13 @@ impl CacheBackend for TieredBackend {
         let is_far = is_through && voided == Voided::Confirmed;
         let near = near.filter(|_| is_far || is_alone);
         let _ = self.near.void(change, near).await;
+        voided
+    }
+
+    async fn apply(&self, batch: &LogBatch) -> Voided {
+        // Far first, or marked as unconfirmed; then near (rule 7, recovery rule 4).
+        let voided = self.far.apply(batch).await;
+        let _ = self.near.apply(batch).await;
         voided
     }
 

@@ -9,7 +9,7 @@ pub use error::ConfigError;
 pub use layers::{Location, load};
 pub(crate) use model::mask_url;
 pub use model::{
-    AccessLog, AuthConfig, BackendKind, CacheConfig, Config, DatabaseConfig, MemoryConfig,
-    MigrateMode, Profile, RedisConfig, RedisMode, ServerConfig, Synchronous,
+    AccessLog, AuthConfig, BackendKind, CacheConfig, Config, DatabaseConfig, LogConfig,
+    MemoryConfig, MigrateMode, Profile, RedisConfig, RedisMode, ServerConfig, Synchronous,
 };
 pub use validate::DEVELOPMENT_ADMIN;

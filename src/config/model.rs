@@ -147,6 +147,7 @@ pub struct CacheConfig {
     pub stale_limit: Duration,
     pub memory: MemoryConfig,
     pub redis: RedisConfig,
+    pub log: LogConfig,
 }
 
 /// Which backend keeps the copies.
@@ -172,6 +173,25 @@ pub enum BackendKind {
 )]
 pub struct MemoryConfig {
     pub capacity: ByteSize,
+}
+
+/// The change log, which tells each instance what the others have changed.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+#[expect(
+    missing_docs,
+    reason = "config/default.toml documents each key where it is set"
+)]
+pub struct LogConfig {
+    #[serde(with = "humantime_serde")]
+    pub poll: Duration,
+    #[serde(with = "humantime_serde")]
+    pub patience: Duration,
+    #[serde(with = "humantime_serde")]
+    pub out_of_touch: Duration,
+    #[serde(with = "humantime_serde")]
+    pub age: Duration,
+    pub rows: u32,
 }
 
 /// The Redis that the backends `redis` and `tiered` share with other instances.

@@ -106,6 +106,34 @@ pub(super) fn validate(config: &Config, profile: &Profile) -> Result<(), Refusal
     if !(Duration::from_millis(100)..=Duration::from_secs(60)).contains(&cache.redis.lease) {
         return refuse("cache.redis.lease", "must be from 100ms to 60s".into());
     }
+    let ranges = [
+        ("cache.log.poll", cache.log.poll, "1ms", "1s"),
+        ("cache.log.patience", cache.log.patience, "0ms", "10s"),
+        (
+            "cache.log.out_of_touch",
+            cache.log.out_of_touch,
+            "100ms",
+            "1m",
+        ),
+        ("cache.log.age", cache.log.age, "1m", "30days"),
+    ];
+    for (key, duration, least, most) in ranges {
+        let bound = |text: &str| humantime_serde::re::humantime::parse_duration(text);
+        let is_within = bound(least).is_ok_and(|least| duration >= least)
+            && bound(most).is_ok_and(|most| duration <= most);
+        if !is_within {
+            return refuse(key, format!("must be from {least} to {most}"));
+        }
+    }
+    if cache.log.poll >= cache.log.out_of_touch {
+        return refuse(
+            "cache.log.poll",
+            "must be shorter than cache.log.out_of_touch".into(),
+        );
+    }
+    if cache.log.rows < 100 {
+        return refuse("cache.log.rows", "must be at least 100".into());
+    }
     if cache.redis.budget < MIN_BUDGET {
         return refuse("cache.redis.budget", "must be at least 1ms".into());
     }

@@ -66,6 +66,14 @@ impl ConnectionManager {
         }
     }
 
+    /// The same, for connections whose statements are not counted.
+    pub(super) fn uncounted(&self) -> Self {
+        Self {
+            queries: Arc::default(),
+            ..self.clone()
+        }
+    }
+
     pub(super) fn is_sqlite(&self) -> bool {
         matches!(self.target, Target::Sqlite(_))
     }

@@ -8,9 +8,10 @@ use parking_lot::RwLock;
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
+use super::changes::position;
 use super::connection::{ConnectionManager, DbConnection, PooledConnection, is_lost};
 use super::error::DbError;
-use super::modified::Modified;
+use super::modified::{Committed, Modified};
 use super::reach::Reach;
 use crate::config::DatabaseConfig;
 
@@ -124,7 +125,8 @@ impl Database {
         }
     }
 
-    /// Runs `work` in a transaction that is committed if it ends [`Modified::Done`].
+    /// Runs `work` in a transaction that is committed if it ends [`Modified::Done`]. Answers where in
+    /// the change log that is.
     ///
     /// The first statement must be a write: SQLite then waits for the lock where a reader that
     /// became a writer would fail at once.
@@ -134,7 +136,7 @@ impl Database {
     pub(super) async fn write<T: Send + 'static>(
         &self,
         work: impl FnOnce(&mut DbConnection) -> QueryResult<Modified<T>> + Send + 'static,
-    ) -> Result<Modified<T>, DbError> {
+    ) -> Result<Modified<Committed<T>>, DbError> {
         self.reach.may_try()?;
         let _writer = match &self.writer {
             Some(writer) => Some(self.permit(writer).await?),
@@ -178,11 +180,19 @@ impl Database {
     fn transaction<T>(
         &self,
         work: impl FnOnce(&mut DbConnection) -> QueryResult<Modified<T>>,
-    ) -> Result<Modified<T>, DbError> {
+    ) -> Result<Modified<Committed<T>>, DbError> {
         let mut connection = self.begin()?;
         let PooledConnection { inner, lost, .. } = &mut *connection;
-        let modified = match work(inner) {
-            Ok(Modified::Done(value)) => value,
+        let modified = work(inner).and_then(|modified| match modified {
+            Modified::Done(value) => Ok(Modified::Done(Committed {
+                value,
+                position: position(inner)?,
+            })),
+            Modified::Absent => Ok(Modified::Absent),
+            Modified::Unexpected => Ok(Modified::Unexpected),
+        });
+        let committed = match modified {
+            Ok(Modified::Done(committed)) => committed,
             other => {
                 // Certainly not committed: if even this fails, the connection is dropped.
                 *lost |= other.as_ref().is_err_and(is_lost);
@@ -191,7 +201,7 @@ impl Database {
             }
         };
         match Transactions::commit_transaction(inner) {
-            Ok(()) => Ok(Modified::Done(modified)),
+            Ok(()) => Ok(Modified::Done(committed)),
             Err(error) => {
                 // PostgreSQL may have committed, and SQLite may find the frames of a failed sync in
                 // its log again.

@@ -1,5 +1,6 @@
 //! The source of truth: every query there is, and no word of a cache.
 
+mod changes;
 mod connection;
 mod database;
 mod error;
@@ -11,8 +12,9 @@ mod schema;
 mod seed;
 mod users;
 
+pub use changes::{Changed, LogReader, Logged, NoPlace, Place, Since, Tail};
 pub use database::Database;
 pub use error::DbError;
 pub use migrations::MigrationError;
-pub use modified::{Expected, Modified};
+pub use modified::{Committed, Expected, Modified};
 pub use seed::Seed;

@@ -13,6 +13,25 @@ pub enum Modified<T> {
     Unexpected,
 }
 
+/// What was committed, and where in the change log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Committed<T> {
+    /// What it is.
+    pub value: T,
+    /// The position of its change. Whoever has followed the log past it knows of it.
+    pub position: i64,
+}
+
+impl<T> Committed<T> {
+    /// The same with another value.
+    pub fn map<U>(self, f: impl FnOnce(T) -> U) -> Committed<U> {
+        Committed {
+            value: f(self.value),
+            position: self.position,
+        }
+    }
+}
+
 /// What a change expects of the row as it is.
 #[derive(Clone, Debug, Default)]
 pub struct Expected {

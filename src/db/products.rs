@@ -4,7 +4,7 @@ use diesel::prelude::*;
 use super::connection::Backend;
 use super::database::Database;
 use super::error::DbError;
-use super::modified::{Expected, Modified, now};
+use super::modified::{Committed, Expected, Modified, now};
 use super::schema::products;
 use crate::domain::{NewProduct, Page, Product, ProductChange, Start};
 
@@ -102,7 +102,7 @@ impl Database {
     ///
     /// # Errors
     /// Why the database did not answer.
-    pub async fn insert_product(&self, product: NewProduct) -> Result<Product, DbError> {
+    pub async fn insert_product(&self, product: NewProduct) -> Result<Committed<Product>, DbError> {
         let time = now();
         let row = NewProductRow {
             name: product.name.as_str().to_owned(),
@@ -134,7 +134,7 @@ impl Database {
         id: i64,
         change: ProductChange,
         expected: Expected,
-    ) -> Result<Modified<Product>, DbError> {
+    ) -> Result<Modified<Committed<Product>>, DbError> {
         let set = ProductChangeset {
             name: change.name.map(|name| name.as_str().to_owned()),
             description: change
@@ -171,7 +171,7 @@ impl Database {
         &self,
         id: i64,
         expected: Expected,
-    ) -> Result<Modified<()>, DbError> {
+    ) -> Result<Modified<Committed<()>>, DbError> {
         self.write(move |connection| {
             let deleted: Option<i64> = diesel::delete(products::table.find(id))
                 .returning(products::version)

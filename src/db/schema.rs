@@ -29,3 +29,21 @@ diesel::table! {
         updated_at -> Timestamp,
     }
 }
+
+diesel::table! {
+    cache_changes (position) {
+        position -> BigInt,
+        mark -> BigInt,
+        made_at -> BigInt,
+        kind -> Text,
+        id -> Nullable<BigInt>,
+        detail -> Nullable<Text>,
+    }
+}
+
+diesel::table! {
+    cache_log (identity) {
+        identity -> Text,
+        lineage -> Text,
+    }
+}

@@ -4,7 +4,7 @@ use diesel::prelude::*;
 use super::connection::Backend;
 use super::database::Database;
 use super::error::DbError;
-use super::modified::{Expected, Modified, now};
+use super::modified::{Committed, Expected, Modified, now};
 use super::schema::users;
 use crate::domain::{Credentials, Email, NewUser, Page, Role, Start, User, UserChange};
 
@@ -166,7 +166,7 @@ impl Database {
     ///
     /// # Errors
     /// [`DbError::EmailTaken`], or why the database did not answer.
-    pub async fn insert_user(&self, user: NewUser<String>) -> Result<User, DbError> {
+    pub async fn insert_user(&self, user: NewUser<String>) -> Result<Committed<User>, DbError> {
         let time = now();
         let row = NewUserRow {
             email: user.email.as_str().to_owned(),
@@ -198,7 +198,7 @@ impl Database {
         id: i64,
         change: UserChange<String>,
         expected: Expected,
-    ) -> Result<Modified<User>, DbError> {
+    ) -> Result<Modified<Committed<User>>, DbError> {
         let new_tokens = i64::from(change.password.is_some());
         let set = UserChangeset {
             email: change.email.map(|email| email.as_str().to_owned()),
@@ -239,7 +239,11 @@ impl Database {
     ///
     /// # Errors
     /// Why the database did not answer.
-    pub async fn delete_user(&self, id: i64, expected: Expected) -> Result<Modified<()>, DbError> {
+    pub async fn delete_user(
+        &self,
+        id: i64,
+        expected: Expected,
+    ) -> Result<Modified<Committed<()>>, DbError> {
         self.write(move |connection| {
             let deleted: Option<i64> = diesel::delete(users::table.find(id))
                 .returning(users::version)

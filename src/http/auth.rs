@@ -6,7 +6,7 @@ use utoipa::ToSchema;
 
 use super::caller::Authenticated;
 use super::client::TrustedProxies;
-use super::input::{Form, mode};
+use super::input::Form;
 use super::observe::Observer;
 use super::problem::{Problem, no_token};
 use super::respond::found;
@@ -101,10 +101,10 @@ fn field(field: &str, message: &str) -> FieldError {
     security(("login" = [])))]
 pub(super) async fn me(
     request: HttpRequest,
-    Authenticated(caller): Authenticated,
+    Authenticated { caller, mode }: Authenticated,
     users: web::Data<Users>,
 ) -> Result<HttpResponse, Problem> {
-    let read = users.get(caller.id, mode(&request)).await?;
+    let read = users.get(caller.id, mode).await?;
     // Deleted since the token was checked: then it is void.
     let user = read.value.ok_or_else(no_token)?;
     Ok(found(&request, user.document, read.source))

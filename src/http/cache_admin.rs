@@ -6,9 +6,11 @@ use utoipa::{IntoParams, ToSchema};
 use super::caller::Admin;
 use super::input::query;
 use super::observe::Observer;
+use super::position;
 use super::problem::Problem;
-use crate::cache::{Cache, Key, Pattern};
-use crate::service::Sessions;
+use crate::cache::{Cache, Key, Pattern, Position};
+use crate::db::Database;
+use crate::service::{Error, Sessions};
 
 pub(super) fn routes(config: &mut ServiceConfig, observer: &Observer) {
     config.service(observer.resource("/cache/stats", [web::get().to(stats)]));
@@ -162,14 +164,15 @@ pub(super) struct Cleared {
     message: String,
     #[schema(example = "user:*")]
     pattern: String,
-    /// How many entries there were.
+    /// How many entries there were, here and in Redis.
     #[schema(example = 3)]
     cleared: u64,
 }
 
 /// Clear the cache
 ///
-/// Removes the keys that match, and nothing else: not the counters of failed logins.
+/// Removes the keys that match, in every instance, and nothing else: not the counters of failed
+/// logins. The others are told through the database, within milliseconds.
 #[utoipa::path(delete, path = "/cache/clear", tag = "cache", params(ClearQuery),
     responses((status = 200, description = "They are gone", body = Cleared)),
     security(("login" = [])))]
@@ -177,17 +180,27 @@ pub(super) async fn clear(
     request: HttpRequest,
     _admin: Admin,
     cache: web::Data<Cache>,
+    database: web::Data<Database>,
 ) -> Result<HttpResponse, Problem> {
     let ClearQuery { pattern } = query(&request)?;
     let pattern: Pattern = pattern
         .parse()
         .map_err(|error| Problem::field("pattern", format!("{error}")))?;
+    // Copies are the only thing that answers while the database is away.
+    database.check().await.map_err(Error::from)?;
     let cleared = cache.clear(pattern.clone()).await;
+    let told = database.log_clear(pattern.to_string()).await;
+    let position = told.map_err(Error::from)?.position;
+    // This instance is told too: what is stored after the answer is to stay.
+    cache
+        .has_passed(Position::new(position.unsigned_abs()))
+        .await;
     // The pattern may hold an e-mail address, so it stays out of the log.
     log::info!("an admin cleared cache entries: {cleared}");
     let entries = if cleared == 1 { "entry" } else { "entries" };
     Ok(HttpResponse::Ok()
         .insert_header((header::CACHE_CONTROL, "no-store"))
+        .insert_header(position::header(position))
         .json(Cleared {
             message: format!("Cleared {cleared} cache {entries}"),
             pattern: pattern.to_string(),

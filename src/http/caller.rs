@@ -6,14 +6,20 @@ use actix_web::http::header;
 use actix_web::{FromRequest, HttpRequest, web};
 use futures_util::future::{Either, select};
 
+use super::input::mode;
+use super::position::position;
 use super::problem::{Kind, Problem, no_token};
-use crate::cache::{Mode, one_budget};
+use crate::cache::{Cache, Mode, Position, one_budget};
 use crate::domain::Role;
 use crate::service::{Caller, Claims, Sessions};
 
 /// The caller, whoever they are. Its presence among a handler's arguments is what makes the route
 /// need a token.
-pub(super) struct Authenticated(pub(super) Caller);
+pub(super) struct Authenticated {
+    pub(super) caller: Caller,
+    /// How they want to read.
+    pub(super) mode: Mode,
+}
 
 /// The caller, who is an admin.
 pub(super) struct Admin;
@@ -22,7 +28,13 @@ pub(super) struct Admin;
 /// ask for.
 pub(super) struct Calling {
     sessions: web::Data<Sessions>,
+    cache: web::Data<Cache>,
     claims: Claims,
+    mode: Mode,
+    /// They must be answered from no earlier than this.
+    position: Option<Position>,
+    /// This instance has not got so far.
+    is_behind: bool,
 }
 
 type Verdict<T> = Result<T, Problem>;
@@ -32,18 +44,21 @@ type Checking<T> = Either<Ready<Verdict<T>>, Pin<Box<dyn Future<Output = Verdict
 
 fn check<T: 'static>(
     request: &HttpRequest,
-    admit: impl Fn(Caller) -> Verdict<T> + 'static,
+    admit: impl Fn(Caller, Mode) -> Verdict<T> + 'static,
 ) -> Checking<T> {
-    let Calling { sessions, claims } = match Calling::of(request) {
+    let mut calling = match Calling::of(request) {
         Ok(calling) => calling,
         Err(problem) => return Either::Left(ready(Err(problem))),
     };
-    if let Some(caller) = sessions.peek_caller(&claims) {
-        return Either::Left(ready(caller.map_err(Problem::from).and_then(admit)));
+    if let Some(caller) = calling.peek() {
+        let mode = calling.mode;
+        let admitted = caller.and_then(|caller| admit(caller, mode));
+        return Either::Left(ready(admitted));
     }
-    Either::Right(Box::pin(
-        async move { admit(sessions.caller(&claims).await?) },
-    ))
+    Either::Right(Box::pin(async move {
+        let mode = calling.mode().await;
+        admit(calling.caller().await?, mode)
+    }))
 }
 
 impl Calling {
@@ -51,10 +66,47 @@ impl Calling {
         let token = bearer_token(request).ok_or_else(no_token)?;
         let sessions = request.app_data::<web::Data<Sessions>>();
         let sessions = sessions.ok_or_else(|| Problem::of(Kind::Internal))?;
+        let cache = request.app_data::<web::Data<Cache>>();
+        let cache = cache.ok_or_else(|| Problem::of(Kind::Internal))?;
         Ok(Self {
             claims: sessions.claims(token)?,
             sessions: sessions.clone(),
+            cache: cache.clone(),
+            mode: mode(request),
+            position: position(request)?,
+            is_behind: false,
         })
+    }
+
+    /// How they want to read, and must: whoever names a position that this instance does not reach in
+    /// a while is answered from the database.
+    pub(super) async fn mode(&mut self) -> Mode {
+        if let Some(position) = self.position.take() {
+            self.is_behind = !self.cache.has_passed(position).await;
+        }
+        if self.is_behind {
+            Mode::Refresh
+        } else {
+            self.mode
+        }
+    }
+
+    /// Who they are, if that is at hand and good enough.
+    fn peek(&self) -> Option<Verdict<Caller>> {
+        if self.position.is_some() || self.is_behind {
+            return None;
+        }
+        let caller = self.sessions.peek_caller(&self.claims)?;
+        Some(caller.map_err(Problem::from))
+    }
+
+    async fn caller(&self) -> Verdict<Caller> {
+        let mode = if self.is_behind {
+            Mode::Refresh
+        } else {
+            Mode::Read
+        };
+        Ok(self.sessions.caller(&self.claims, mode).await?)
     }
 
     /// What `read` answers, if they may still ask. Where neither is at hand, both are looked up at
@@ -65,12 +117,11 @@ impl Calling {
         mode: Mode,
         read: impl Future<Output = Verdict<T>>,
     ) -> Verdict<T> {
-        let Self { sessions, claims } = self;
-        if let Some(caller) = sessions.peek_caller(&claims) {
+        if let Some(caller) = self.peek() {
             caller?;
             return read.await;
         }
-        let caller = sessions.caller(&claims);
+        let caller = self.caller();
         if mode == Mode::Refresh {
             caller.await?;
             return read.await;
@@ -116,7 +167,7 @@ impl FromRequest for Authenticated {
     type Future = Checking<Self>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        check(request, |caller| Ok(Self(caller)))
+        check(request, |caller, mode| Ok(Self { caller, mode }))
     }
 }
 
@@ -125,7 +176,7 @@ impl FromRequest for Admin {
     type Future = Checking<Self>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        check(request, |caller| match caller.role {
+        check(request, |caller, _| match caller.role {
             Role::Admin => Ok(Self),
             Role::User => Err(Problem::because(
                 Kind::Forbidden,

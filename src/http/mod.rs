@@ -12,6 +12,7 @@ mod health;
 mod input;
 mod metrics;
 mod observe;
+mod position;
 mod problem;
 mod products;
 mod respond;

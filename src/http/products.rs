@@ -1,15 +1,15 @@
 use actix_web::web::{self, ServiceConfig};
-use actix_web::{HttpRequest, HttpResponse, http::header};
+use actix_web::{HttpRequest, HttpResponse};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use utoipa::ToSchema;
 
 use super::caller::{Admin, Calling};
 use super::conditional::expected;
-use super::input::{Json, PageQuery, id, mode, page};
+use super::input::{Json, PageQuery, id, page};
 use super::observe::Observer;
 use super::problem::Problem;
-use super::respond::{absent, created, found, listed, written};
+use super::respond::{absent, created, found, listed, removed, written};
 use super::users::given;
 use crate::cache::Mode;
 use crate::domain::{
@@ -47,10 +47,10 @@ pub(super) fn routes(config: &mut ServiceConfig, observer: &Observer) {
     security(("login" = [])))]
 pub(super) async fn get_product(
     request: HttpRequest,
-    calling: Calling,
+    mut calling: Calling,
     products: web::Data<Products>,
 ) -> Result<HttpResponse, Problem> {
-    let mode = mode(&request);
+    let mode = calling.mode().await;
     let read = async {
         let id = id(&request)?;
         if mode == Mode::Read
@@ -75,10 +75,10 @@ pub(super) async fn get_product(
     security(("login" = [])))]
 pub(super) async fn list_products(
     request: HttpRequest,
-    calling: Calling,
+    mut calling: Calling,
     products: web::Data<Products>,
 ) -> Result<HttpResponse, Problem> {
-    let mode = mode(&request);
+    let mode = calling.mode().await;
     let read = async {
         let page = page(&request)?;
         Ok((page.limit, products.list(page, mode).await?))
@@ -146,8 +146,9 @@ pub(super) async fn post_product(
     body: Json<PostProduct>,
 ) -> Result<HttpResponse, Problem> {
     let product = body.get()?.parse()?;
-    let (id, document) = products.create(product).await?;
-    Ok(created(document, &format!("/products/{id}")))
+    let made = products.create(product).await?;
+    let location = format!("/products/{}", made.value.0);
+    Ok(created(made.map(|(_, document)| document), &location))
 }
 
 /// A product as it is to be. What only the service sets may be sent along, and is not looked at.
@@ -286,10 +287,6 @@ pub(super) async fn delete_product(
     products: web::Data<Products>,
 ) -> Result<HttpResponse, Problem> {
     let id = id(&request)?;
-    products
-        .delete(id, expected(&request, Products::TAG, id))
-        .await?;
-    Ok(HttpResponse::NoContent()
-        .insert_header((header::CACHE_CONTROL, "no-store"))
-        .finish())
+    let expected = expected(&request, Products::TAG, id);
+    Ok(removed(&products.delete(id, expected).await?))
 }

@@ -4,9 +4,10 @@ use actix_web::{HttpRequest, HttpResponse, ResponseError};
 use bytes::Bytes;
 
 use super::conditional::not_modified;
+use super::position;
 use super::problem::{Kind, Problem};
 use crate::cache::{Forward, Read, Source, Tier};
-use crate::service::{Document, PageDocument};
+use crate::service::{Committed, Document, PageDocument};
 
 /// RFC 9211.
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
@@ -65,12 +66,20 @@ pub(super) fn absent(what: &str, source: Source) -> Problem {
 }
 
 /// The answer to a write that made or changed a thing: the thing.
-pub(super) fn written(document: Document) -> HttpResponse {
+pub(super) fn written(document: Committed<Document>) -> HttpResponse {
     build(StatusCode::OK, document, None)
 }
 
+/// The answer to a write that took a thing away.
+pub(super) fn removed(deletion: &Committed<()>) -> HttpResponse {
+    HttpResponse::NoContent()
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .insert_header(position::header(deletion.position))
+        .finish()
+}
+
 /// The answer to a write that made a thing, which is found under `location` from now on.
-pub(super) fn created(document: Document, location: &str) -> HttpResponse {
+pub(super) fn created(document: Committed<Document>, location: &str) -> HttpResponse {
     build(
         StatusCode::CREATED,
         document,
@@ -78,8 +87,14 @@ pub(super) fn created(document: Document, location: &str) -> HttpResponse {
     )
 }
 
-fn build(status: StatusCode, document: Document, location: Option<HeaderValue>) -> HttpResponse {
+fn build(
+    status: StatusCode,
+    document: Committed<Document>,
+    location: Option<HeaderValue>,
+) -> HttpResponse {
     let mut response = HttpResponse::build(status);
+    response.insert_header(position::header(document.position));
+    let document = document.value;
     if let Ok(etag) = HeaderValue::from_maybe_shared(document.etag) {
         response.insert_header((header::ETAG, etag));
     }

@@ -1,5 +1,5 @@
 use actix_web::web::{self, ServiceConfig};
-use actix_web::{FromRequest, HttpRequest, HttpResponse, http::header};
+use actix_web::{FromRequest, HttpRequest, HttpResponse};
 use secrecy::SecretString;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -8,10 +8,10 @@ use utoipa::ToSchema;
 use super::caller::{Admin, Authenticated, Calling};
 use super::client::TrustedProxies;
 use super::conditional::expected;
-use super::input::{Json, PageQuery, id, mode, page};
+use super::input::{Json, PageQuery, id, page};
 use super::observe::Observer;
 use super::problem::{Kind, Problem};
-use super::respond::{absent, created, found, listed, written};
+use super::respond::{absent, created, found, listed, removed, written};
 use crate::cache::{Mode, Read};
 use crate::domain::{Email, FullName, NewUser, Password, Role, User, UserChange, Validation};
 use crate::service::{CachedUser, UserPatch, Users};
@@ -51,10 +51,10 @@ pub(super) fn routes(config: &mut ServiceConfig, observer: &Observer) {
     responses((status = 200, description = "The user", body = User)), security(("login" = [])))]
 pub(super) async fn get_user(
     request: HttpRequest,
-    calling: Calling,
+    mut calling: Calling,
     users: web::Data<Users>,
 ) -> Result<HttpResponse, Problem> {
-    let mode = mode(&request);
+    let mode = calling.mode().await;
     let read = async {
         let id = id(&request)?;
         if mode == Mode::Read
@@ -75,7 +75,7 @@ pub(super) async fn get_user(
     responses((status = 200, description = "The user", body = User)), security(("login" = [])))]
 pub(super) async fn get_user_by_email(
     request: HttpRequest,
-    Authenticated(caller): Authenticated,
+    Authenticated { caller, mode }: Authenticated,
     users: web::Data<Users>,
 ) -> Result<HttpResponse, Problem> {
     let email = web::Path::<String>::extract(&request)
@@ -90,7 +90,7 @@ pub(super) async fn get_user_by_email(
     }
     let email =
         Email::parse(&email).map_err(|invalid| Problem::field("email", invalid.to_string()))?;
-    answer(&request, users.get_by_email(&email, mode(&request)).await?)
+    answer(&request, users.get_by_email(&email, mode).await?)
 }
 
 fn answer(request: &HttpRequest, read: Read<CachedUser>) -> Result<HttpResponse, Problem> {
@@ -108,10 +108,10 @@ fn answer(request: &HttpRequest, read: Read<CachedUser>) -> Result<HttpResponse,
     security(("login" = [])))]
 pub(super) async fn list_users(
     request: HttpRequest,
-    calling: Calling,
+    mut calling: Calling,
     users: web::Data<Users>,
 ) -> Result<HttpResponse, Problem> {
-    let mode = mode(&request);
+    let mode = calling.mode().await;
     let read = async {
         let page = page(&request)?;
         Ok((page.limit, users.list(page, mode).await?))
@@ -170,8 +170,9 @@ pub(super) async fn post_user(
     body: Json<PostUser>,
 ) -> Result<HttpResponse, Problem> {
     let user = body.get()?.parse()?;
-    let (id, document) = users.create(user).await?;
-    Ok(created(document, &format!("/users/{id}")))
+    let made = users.create(user).await?;
+    let location = format!("/users/{}", made.value.0);
+    Ok(created(made.map(|(_, document)| document), &location))
 }
 
 /// A user as they are to be. What only the service sets may be sent along, and is not looked at.
@@ -308,7 +309,7 @@ pub(super) async fn patch_user(
 
 async fn update(
     request: &HttpRequest,
-    Authenticated(caller): &Authenticated,
+    Authenticated { caller, .. }: &Authenticated,
     users: &Users,
     proxies: &TrustedProxies,
     patch: Result<PatchUser, Problem>,
@@ -333,8 +334,6 @@ pub(super) async fn delete_user(
     users: web::Data<Users>,
 ) -> Result<HttpResponse, Problem> {
     let id = id(&request)?;
-    users.delete(id, expected(&request, Users::TAG, id)).await?;
-    Ok(HttpResponse::NoContent()
-        .insert_header((header::CACHE_CONTROL, "no-store"))
-        .finish())
+    let expected = expected(&request, Users::TAG, id);
+    Ok(removed(&users.delete(id, expected).await?))
 }

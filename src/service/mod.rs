@@ -8,8 +8,10 @@ mod list;
 mod policies;
 mod products;
 mod sessions;
+mod stale;
 mod throttle;
 mod users;
+mod written;
 
 pub use cached_user::CachedUser;
 pub use caller::Caller;
@@ -18,10 +20,11 @@ pub use error::Error;
 pub use policies::Policies;
 pub use products::Products;
 pub use sessions::{Session, Sessions};
+pub use stale::made_stale;
 pub use users::{UserPatch, Users};
 
 pub use crate::auth::Claims;
-pub use crate::db::Expected;
+pub use crate::db::{Committed, Expected};
 
 use crate::auth::{PasswordHasher, Tokens};
 use crate::cache::Cache;

@@ -4,8 +4,9 @@ use super::document::{Document, PageDocument};
 use super::error::{Error, made};
 use super::list::{and_one_more, page_key, within};
 use super::policies::Policies;
-use crate::cache::{Cache, Change, Group, Hit, Key, Mode, Read, Written};
-use crate::db::{Database, Expected};
+use super::written::written;
+use crate::cache::{Cache, Change, Group, Hit, Key, Mode, Read};
+use crate::db::{Committed, Database, Expected};
 use crate::domain::{NewProduct, Page, Product, ProductChange};
 
 const WHAT: &str = "product";
@@ -70,13 +71,15 @@ impl Products {
     ///
     /// # Errors
     /// Why it could not be done.
-    pub async fn create(&self, product: NewProduct) -> Result<(i64, Document), Error> {
+    pub async fn create(&self, product: NewProduct) -> Result<Committed<(i64, Document)>, Error> {
         let db = self.db.clone();
         let write = self
             .cache
             .write(Change::of_something_new().and_group(LIST), async move {
-                let product = db.insert_product(product).await?;
-                Ok(Written::new((product.id, document(&product)?)).and(key(product.id)))
+                let made = db.insert_product(product).await?;
+                let id = made.value.id;
+                let document = document(&made.value)?;
+                Ok(written(made.map(|_| (id, document))).and(key(id)))
             });
         within(self.patience, write).await
     }
@@ -90,15 +93,13 @@ impl Products {
         id: i64,
         change: ProductChange,
         expected: Expected,
-    ) -> Result<Document, Error> {
+    ) -> Result<Committed<Document>, Error> {
         let (db, policy) = (self.db.clone(), self.policies.product);
-        let write = self
-            .cache
-            .write(Change::of(key(id)).and_group(LIST), async move {
-                let product = made(WHAT, db.update_product(id, change, expected).await?)?;
-                let document = document(&product)?;
-                Ok(Written::new(document.clone()).through(&document, policy))
-            });
+        let write = self.cache.write(made_stale(id), async move {
+            let product = made(WHAT, db.update_product(id, change, expected).await?)?;
+            let document = document(&product.value)?;
+            Ok(written(product.map(|_| document.clone())).through(&document, policy))
+        });
         within(self.patience, write).await
     }
 
@@ -106,16 +107,19 @@ impl Products {
     ///
     /// # Errors
     /// [`Error::Absent`], [`Error::Changed`], or why it could not be done.
-    pub async fn delete(&self, id: i64, expected: Expected) -> Result<(), Error> {
+    pub async fn delete(&self, id: i64, expected: Expected) -> Result<Committed<()>, Error> {
         let (db, policy) = (self.db.clone(), self.policies.product);
-        let write = self
-            .cache
-            .write(Change::of(key(id)).and_group(LIST), async move {
-                made(WHAT, db.delete_product(id, expected).await?)?;
-                Ok(Written::new(()).through_absence(policy))
-            });
+        let write = self.cache.write(made_stale(id), async move {
+            let deleted = made(WHAT, db.delete_product(id, expected).await?)?;
+            Ok(written(deleted).through_absence(policy))
+        });
         within(self.patience, write).await
     }
+}
+
+/// What a change of the product of this id makes stale.
+pub(super) fn made_stale(id: i64) -> Change {
+    Change::of(key(id)).and_group(LIST)
 }
 
 fn key(id: i64) -> Key {

@@ -109,8 +109,8 @@ impl Sessions {
     ///
     /// # Errors
     /// [`Error::Unauthenticated`], or why there is no answer.
-    pub async fn caller(&self, claims: &Claims) -> Result<Caller, Error> {
-        let mut user = self.users.get(claims.sub, Mode::Read).await?;
+    pub async fn caller(&self, claims: &Claims, mode: Mode) -> Result<Caller, Error> {
+        let mut user = self.users.get(claims.sub, mode).await?;
         if is_behind(user.value.as_ref(), claims) {
             user = self.users.get(claims.sub, Mode::Refresh).await?;
         }

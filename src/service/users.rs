@@ -11,11 +11,12 @@ use super::error::{Error, made};
 use super::list::{and_one_more, page_key, within};
 use super::policies::Policies;
 use super::throttle::{Door, Throttle};
+use super::written::written;
 use crate::auth::PasswordHasher;
 use crate::cache::{
-    Cache, CacheStats, Cacheable, Change, Forward, Group, Hit, Key, Mode, Read, Source, Written,
+    Cache, CacheStats, Cacheable, Change, Forward, Group, Hit, Key, Mode, Read, Source,
 };
-use crate::db::{Database, Expected, Modified};
+use crate::db::{Committed, Database, Expected, Modified};
 use crate::domain::{Email, NewUser, Page, Password, Role, UserChange};
 
 const WHAT: &str = "user";
@@ -187,7 +188,10 @@ impl Users {
     ///
     /// # Errors
     /// [`Error::EmailTaken`], or why it could not be done.
-    pub async fn create(&self, user: NewUser<Password>) -> Result<(i64, Document), Error> {
+    pub async fn create(
+        &self,
+        user: NewUser<Password>,
+    ) -> Result<Committed<(i64, Document)>, Error> {
         let NewUser {
             email,
             full_name,
@@ -209,9 +213,10 @@ impl Users {
                 role,
                 is_active,
             };
-            let user = db.insert_user(user).await?;
-            let document = CachedUser::new(&user)?.document;
-            Ok(Written::new((user.id, document)).and(key(user.id)))
+            let made = db.insert_user(user).await?;
+            let id = made.value.id;
+            let document = CachedUser::new(&made.value)?.document;
+            Ok(written(made.map(|_| (id, document))).and(key(id)))
         });
         within(self.patience, write).await
     }
@@ -229,7 +234,7 @@ impl Users {
         id: i64,
         patch: UserPatch,
         mut expected: Expected,
-    ) -> Result<Document, Error> {
+    ) -> Result<Committed<Document>, Error> {
         let UserPatch {
             mut change,
             current_password,
@@ -256,10 +261,7 @@ impl Users {
             Some(password) => Some(self.hasher.hash(password.expose().into()).await?),
             None => None,
         };
-        let mut stale = Change::of(key(id)).and_group(LIST);
-        if let Some(email) = &change.email {
-            stale = stale.and(hint_key(email));
-        }
+        let stale = made_stale(id, change.email.as_ref().map(Email::canonical));
         let (db, policy) = (self.db.clone(), self.policies.user);
         let if_match = expected.versions.is_some();
         let write = self.cache.write(stale, async move {
@@ -270,8 +272,9 @@ impl Users {
                 // Changed since it was checked: what was given is the current one no more.
                 return Err(WRONG_PASSWORD);
             }
-            let user = CachedUser::new(&made(WHAT, updated)?)?;
-            Ok(Written::new(user.document.clone()).through(&user, policy))
+            let updated = made(WHAT, updated)?;
+            let user = CachedUser::new(&updated.value)?;
+            Ok(written(updated.map(|_| user.document.clone())).through(&user, policy))
         });
         within(self.patience, write).await
     }
@@ -310,14 +313,12 @@ impl Users {
     ///
     /// # Errors
     /// [`Error::Absent`], [`Error::Changed`], or why it could not be done.
-    pub async fn delete(&self, id: i64, expected: Expected) -> Result<(), Error> {
+    pub async fn delete(&self, id: i64, expected: Expected) -> Result<Committed<()>, Error> {
         let (db, policy) = (self.db.clone(), self.policies.user);
-        let write = self
-            .cache
-            .write(Change::of(key(id)).and_group(LIST), async move {
-                made(WHAT, db.delete_user(id, expected).await?)?;
-                Ok(Written::new(()).through_absence(policy))
-            });
+        let write = self.cache.write(made_stale(id, None), async move {
+            let deleted = made(WHAT, db.delete_user(id, expected).await?)?;
+            Ok(written(deleted).through_absence(policy))
+        });
         within(self.patience, write).await
     }
 
@@ -405,14 +406,24 @@ impl Users {
             .await?
             .ok_or(Error::Absent(WHAT))?;
         let db = self.db.clone();
-        let stale = Change::of(key(known.user_id)).and_group(LIST);
+        let stale = made_stale(known.user_id, None);
         let write = self.cache.write(stale, async move {
             let updated = db
                 .update_user(known.user_id, change, Expected::default())
                 .await?;
-            Ok(Written::new(made(WHAT, updated).map(drop)?))
+            Ok(written(made(WHAT, updated)?.map(drop)))
         });
-        within(self.patience, write).await
+        within(self.patience, write).await.map(drop)
+    }
+}
+
+/// What a change of the user of this id makes stale, who has, or had, this address in its canonical
+/// form. (An address that they had before needs no void: see [`Users::get_by_email`].)
+pub(super) fn made_stale(id: i64, email: Option<&str>) -> Change {
+    let change = Change::of(key(id)).and_group(LIST);
+    match email {
+        Some(canonical) => change.and(Key::of_text(HINT, canonical)),
+        None => change,
     }
 }
 

@@ -92,7 +92,9 @@ async fn no_cache_is_answered_from_the_database_and_refreshes_the_cache(app: Tes
     let admin = app.admin().await;
     let user = app.new_user(&admin).await;
     let (product, _) = app.new_product(&admin).await;
+    // Nobody tells the service what is changed behind its back.
     let mut truth = app.truth();
+    truth.stop_log();
     let paths = [
         user.path(),
         format!("/users/by-email/{}", user.email),
@@ -104,7 +106,6 @@ async fn no_cache_is_answered_from_the_database_and_refreshes_the_cache(app: Tes
         for _ in 0..2 {
             app.get(path).by(&admin).await.expect(200);
         }
-        // Somebody changes the rows without telling the service.
         let name = format!("Changed {number}");
         truth.execute(&format!("UPDATE users SET full_name = '{name}'"));
         truth.execute(&format!("UPDATE products SET name = '{name}'"));
@@ -139,6 +140,7 @@ async fn an_entry_lives_no_longer_than_its_time(app: TestApp) {
         app.get(path).by(&admin).await.expect(200);
     }
     let mut truth = app.truth();
+    truth.stop_log();
     truth.execute("UPDATE users SET full_name = 'Changed'");
     truth.execute("UPDATE products SET name = 'Changed'");
     for path in [product.as_str(), "/products", "/users/1", "/auth/me"] {
@@ -169,10 +171,12 @@ async fn a_hit_near_its_end_is_loaded_anew_in_the_background(app: TestApp) {
     let admin = app.admin().await;
     let (path, _) = app.new_product(&admin).await;
     app.get(&path).by(&admin).await.expect(200);
-    app.truth().execute("UPDATE products SET name = 'Changed'");
+    let mut truth = app.truth();
+    truth.stop_log();
+    truth.execute("UPDATE products SET name = 'Changed'");
     eventually("the entry is refreshed", async || {
         let answer = app.get(&path).by(&admin).await.expect(200);
-        assert_eq!(answer.is_hit(), app.caches(), "nobody waits for it");
+        assert_eq!(answer.is_hit(), app.caches(), "nobody waits: {answer:?}");
         answer.body.contains("Changed")
     })
     .await;

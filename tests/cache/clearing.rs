@@ -23,8 +23,8 @@ async fn keys_of_other_applications_are_not_touched() {
         namespace.clone(),
         format!("{namespace}:entry:row:1"),
         format!("{namespace}:2:entry:row:1"),
-        format!("{namespace}x:1:entry:row:1"),
-        format!("x{namespace}:1:entry:row:1"),
+        format!("{namespace}x:2:log:entry:row:1"),
+        format!("x{namespace}:2:log:entry:row:1"),
         format!("{namespace}:1:elsewhere"),
     ];
     for name in &foreign {

@@ -72,7 +72,7 @@ async fn an_entry_of_another_format_is_not_even_looked_at() {
     let far = settings.far().await;
     fill(&far, &row(1), "x").await;
     let name = settings.entry(&row(1));
-    let other_format = name.replace(":1:entry:", ":0:entry:");
+    let other_format = name.replace(":2:log:", ":1:log:");
     assert_ne!(name, other_format);
     ask(&REDIS, &["RENAME", &name, &other_format]);
     assert_eq!(hit(&far, &row(1)).await, None);

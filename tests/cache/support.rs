@@ -5,8 +5,8 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use alacena::cache::{
-    CacheBackend, Entry, Filled, Key, Lookup, MemoryBackend, Mode, RedisBackend, RedisServer,
-    RedisSettings, Ticket, TieredBackend,
+    CacheBackend, Entry, Filled, Key, Lookup, MemoryBackend, Mode, NoLog, RedisBackend,
+    RedisServer, RedisSettings, Ticket, TieredBackend,
 };
 use alacena_lab::contract::source::{POLICY, START};
 use alacena_lab::servers::Redis;
@@ -73,6 +73,7 @@ impl Settings {
             // A busy machine is no outage.
             budget: Duration::from_secs(10),
             pool_size: 2,
+            log: "log".to_owned(),
             lease: Duration::from_secs(60),
             secret: [7; 32],
         })
@@ -111,14 +112,15 @@ impl Settings {
     }
 
     async fn connected(&self, before_trust: impl Fn() + Send + Sync + 'static) -> RedisBackend {
-        let backend = RedisBackend::new(&self.0, before_trust).expect("good settings");
+        let backend =
+            RedisBackend::new(&self.0, Arc::new(NoLog), before_trust).expect("good settings");
         backend.tried().await;
         backend
     }
 
     /// What something is called in Redis.
     pub(crate) fn name(&self, kind: &str, rest: &str) -> String {
-        format!("{}:1:{kind}:{rest}", self.0.namespace)
+        format!("{}:2:log:{kind}:{rest}", self.0.namespace)
     }
 
     pub(crate) fn entry(&self, key: &Key) -> String {
@@ -130,7 +132,7 @@ impl Settings {
     }
 
     pub(crate) fn token(&self) -> String {
-        format!("{}:1:token", self.0.namespace)
+        format!("{}:2:log:token", self.0.namespace)
     }
 }
 

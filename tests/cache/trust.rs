@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use alacena::cache::{
-    CacheBackend, Change, Filled, Lookup, MemoryBackend, Mode, RedisBackend, TieredBackend, Voided,
-    one_budget,
+    CacheBackend, Change, Filled, Lookup, MemoryBackend, Mode, NoLog, RedisBackend, TieredBackend,
+    Voided, one_budget,
 };
 use alacena_lab::contract::source::{PAGES, START, page, row};
 use alacena_lab::proxy::{Direction, Fault, Proxy};
@@ -127,7 +127,7 @@ async fn a_void_lost_during_a_recovery_makes_it_start_over() {
     let (reached, at_hook) = std::sync::mpsc::channel();
     let (open, opened) = std::sync::mpsc::channel::<()>();
     let opened = std::sync::Mutex::new(opened);
-    let backend = RedisBackend::new(&scene.settings.0, move || {
+    let backend = RedisBackend::new(&scene.settings.0, Arc::new(NoLog), move || {
         // Only until the test has seen enough.
         if reached.send(()).is_ok() {
             let _ = opened.lock().expect("no panic").recv();
@@ -166,7 +166,7 @@ async fn a_void_confirmed_during_a_recovery_does_not_disturb_it() {
     let (reached, at_hook) = std::sync::mpsc::channel();
     let (open, opened) = std::sync::mpsc::channel::<()>();
     let opened = std::sync::Mutex::new(opened);
-    let backend = RedisBackend::new(&scene.settings.0, move || {
+    let backend = RedisBackend::new(&scene.settings.0, Arc::new(NoLog), move || {
         reached.send(()).expect("the test goes on");
         opened
             .lock()

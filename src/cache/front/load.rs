@@ -125,8 +125,11 @@ impl Cache {
     /// What another flight has brought between this reader's look and its boarding.
     fn landed_before<T: Cacheable>(&self, ticket: &Ticket) -> Option<Loaded<T>> {
         let now = self.clock.now();
+        if self.out_of_touch(now).is_some() {
+            return None;
+        }
         let entry = self.backend.peek(ticket.key(), now)?;
-        let Read { value, .. } = hit(&entry, Tier::Near, now)?;
+        let Read { value, .. } = hit(&entry, Tier::Near, entry.fresh_until(), now)?;
         Some(Loaded {
             value,
             stored: true,
@@ -159,7 +162,7 @@ impl Cache {
             pause *= 2;
             let now = self.clock.now();
             ticket = match self.backend.lookup(ticket.key(), Mode::Read, now).await {
-                Lookup::Hit(entry, tier) => match hit(&entry, tier, now) {
+                Lookup::Hit(entry, tier) => match hit(&entry, tier, entry.fresh_until(), now) {
                     Some(Read { value, .. }) => {
                         return Awaited::Brought(Loaded {
                             value,

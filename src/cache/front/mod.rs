@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use self::load::Loaded;
-use super::backend::{BackendStats, CacheBackend, Lookup, Mode, Tier};
+use super::backend::{BackendStats, CacheBackend, Lookup, Mode, Tier, Voided};
 use super::cached::Cacheable;
 use super::change::Change;
 use super::clock::{Clock, Timestamp};
@@ -16,10 +16,12 @@ use super::counters::Count;
 use super::entry::Entry;
 use super::flight::Flights;
 use super::key::Key;
+use super::log::{LogBatch, Position};
 use super::pattern::Pattern;
 use super::policy::Policy;
+use super::progress::Progress;
 use super::source::{Forward, Hit, Read, Source, SourceError};
-use super::stats::{CacheStats, Counts, increment};
+use super::stats::{CacheStats, Counts, increment, increment_by};
 use super::tasks::Tasks;
 
 /// The cache as services use it: typed, coalescing, and safe by construction.
@@ -33,7 +35,12 @@ pub struct Cache {
     tasks: Tasks,
     counts: Arc<Counts>,
     counts_reads: bool,
+    progress: Option<Arc<Progress>>,
 }
+
+/// How long a load is waited for while the log cannot be read, before a copy answers: then the
+/// source is most likely away.
+const BRIEFLY: Duration = Duration::from_millis(100);
 
 impl Cache {
     /// A cache on this backend.
@@ -45,6 +52,16 @@ impl Cache {
             tasks,
             counts: Arc::default(),
             counts_reads: true,
+            progress: None,
+        }
+    }
+
+    /// The same cache, in which somebody [applies](Self::apply) what the change log tells of. While
+    /// they cannot, what is cached counts as past its time.
+    pub fn following(self, progress: Arc<Progress>) -> Self {
+        Self {
+            progress: Some(progress),
+            ..self
         }
     }
 
@@ -71,11 +88,14 @@ impl Cache {
     #[inline]
     pub fn peek<T: Cacheable>(&self, key: &Key) -> Option<Hit<T>> {
         let now = self.clock.now();
+        if self.out_of_touch(now).is_some() {
+            return None;
+        }
         let entry = self
             .backend
             .peek(key, now)
             .filter(|entry| !entry.wants_refresh(now))?;
-        let hit = hit(&entry, Tier::Near, now)?;
+        let hit = hit(&entry, Tier::Near, entry.fresh_until, now)?;
         log::debug!("hit {key}");
         self.count(hit.source);
         Some(hit)
@@ -103,8 +123,10 @@ impl Cache {
         F: Future<Output = Result<Option<T>, E>> + Send + 'static,
     {
         let now = self.clock.now();
-        let (stale, ticket, reason) = match self.backend.lookup(key, mode, now).await {
-            Lookup::Hit(entry, tier) => match hit(&entry, tier, now) {
+        let lost = self.out_of_touch(now);
+        let look = if lost.is_some() { Mode::Refresh } else { mode };
+        let (stale, ticket, reason) = match self.backend.lookup(key, look, now).await {
+            Lookup::Hit(entry, tier) => match hit(&entry, tier, entry.fresh_until, now) {
                 Some(hit) => {
                     log::debug!("hit {key}");
                     self.count(hit.source);
@@ -130,9 +152,20 @@ impl Cache {
         } else {
             reason
         };
-        match self.load(key, policy, mode, ticket, load).await {
-            Ok((loaded, collapsed)) => {
-                let Loaded { value, stored } = loaded;
+        // What may answer if the source is away.
+        let kept = stale.filter(|(entry, _)| {
+            let is_within = |lost: Timestamp| now.since(lost) < policy.stale_limit;
+            mode == Mode::Read && entry.is_kept(now) && lost.is_none_or(is_within)
+        });
+        let loading = self.load(key, policy, mode, ticket, load);
+        let loaded = if lost.is_some() && kept.is_some() {
+            let loaded = tokio::time::timeout(BRIEFLY, loading).await;
+            loaded.map_or(Outcome::Away(None), Outcome::of)
+        } else {
+            Outcome::of(loading.await)
+        };
+        match (loaded, kept) {
+            (Outcome::Loaded(Loaded { value, stored }, collapsed), _) => {
                 let source = Source::Loaded {
                     reason,
                     stored,
@@ -141,25 +174,59 @@ impl Cache {
                 self.count(source);
                 Ok(Read { value, source })
             }
-            Err(error) => {
-                let kept = stale
-                    .filter(|(entry, _)| {
-                        mode == Mode::Read && error.is_outage() && entry.is_kept(now)
-                    })
-                    .and_then(|(entry, tier)| hit(&entry, tier, now));
-                let Some(kept) = kept else {
-                    self.count(Source::Loaded {
-                        reason,
-                        stored: false,
-                        collapsed: false,
-                    });
-                    return Err(error);
-                };
-                log::debug!("hit {key}, past its time: the source is away");
-                self.count(kept.source);
-                Ok(kept)
+            (Outcome::Away(error), Some((entry, tier))) => {
+                let end = lost.map_or(entry.fresh_until, |lost| lost.min(entry.fresh_until));
+                match (hit(&entry, tier, end, now), error) {
+                    (Some(kept), _) => {
+                        log::debug!("hit {key}, past its time: the source is away");
+                        self.count(kept.source);
+                        Ok(kept)
+                    }
+                    (None, error) => self.fail(reason, error.unwrap_or_else(E::interrupted)),
+                }
             }
+            (Outcome::Away(error), None) => self.fail(reason, error.unwrap_or_else(E::interrupted)),
+            (Outcome::Failed(error), _) => self.fail(reason, error),
         }
+    }
+
+    fn fail<T, E>(&self, reason: Forward, error: E) -> Result<T, E> {
+        self.count(Source::Loaded {
+            reason,
+            stored: false,
+            collapsed: false,
+        });
+        Err(error)
+    }
+
+    /// Since when the change log cannot be read, if that is too long to say what is stale.
+    #[inline]
+    fn out_of_touch(&self, now: Timestamp) -> Option<Timestamp> {
+        self.progress.as_ref()?.out_of_touch(now)
+    }
+
+    /// Whether the change at this position of the log is voided here. Waits a while until it is.
+    pub async fn has_passed(&self, position: Position) -> bool {
+        match &self.progress {
+            Some(progress) => progress.passed(position).await,
+            None => false,
+        }
+    }
+
+    /// Makes stale what the change log tells of. Whoever follows the log may move on after it,
+    /// whatever it answers: a tier that did not confirm is not trusted any more.
+    pub async fn apply(&self, batch: &LogBatch) {
+        increment_by(&self.counts.log_entries, batch.entries.len() as u64);
+        if self.backend.apply(batch).await == Voided::Unconfirmed {
+            increment(&self.counts.voids_unconfirmed);
+        }
+    }
+
+    /// Drops every copy and every ticket: it is not known what went stale.
+    pub fn distrust(&self, why: &str) {
+        log::warn!("everything cached is distrusted: {why}");
+        increment(&self.counts.distrusts);
+        self.backend.distrust();
     }
 
     /// Counts a read by its outcome. Reads count themselves, unless this cache is
@@ -228,13 +295,31 @@ impl Cache {
     }
 }
 
-/// A read's answer out of an entry; `None` if the entry holds no `T`.
-fn hit<T: Cacheable>(entry: &Entry, tier: Tier, now: Timestamp) -> Option<Hit<T>> {
+/// What came of a load.
+enum Outcome<T, E> {
+    Loaded(Loaded<T>, bool),
+    /// The source did not answer, or not in time.
+    Away(Option<E>),
+    Failed(E),
+}
+
+impl<T, E: SourceError> Outcome<T, E> {
+    fn of(loaded: Result<(Loaded<T>, bool), E>) -> Self {
+        match loaded {
+            Ok((loaded, collapsed)) => Self::Loaded(loaded, collapsed),
+            Err(error) if error.is_outage() => Self::Away(Some(error)),
+            Err(error) => Self::Failed(error),
+        }
+    }
+}
+
+/// A read's answer out of an entry that is good until `end`; `None` if the entry holds no `T`.
+fn hit<T: Cacheable>(entry: &Entry, tier: Tier, end: Timestamp, now: Timestamp) -> Option<Hit<T>> {
     let value = match entry.value() {
         Some(bytes) => Some(T::from_bytes(bytes)?),
         None => None,
     };
-    let ttl = entry.fresh_until().seconds_from(now);
+    let ttl = end.seconds_from(now);
     Some(Read {
         value,
         source: Source::Hit { tier, ttl },

@@ -48,8 +48,10 @@ impl Cache {
                 result,
                 also,
                 through,
+                position,
             }) => {
                 change.extend(also);
+                let change = change.committed(position);
                 let through = ticket.zip(through).map(|(ticket, (value, policy))| {
                     (ticket, policy.entry(value, self.clock.now()))
                 });
@@ -76,12 +78,6 @@ impl Cache {
         if self.backend.void(change, through).await == Voided::Unconfirmed {
             increment(&self.counts.voids_unconfirmed);
         }
-    }
-
-    fn distrust(&self, why: &str) {
-        log::warn!("everything cached is distrusted: {why}");
-        increment(&self.counts.distrusts);
-        self.backend.distrust();
     }
 }
 

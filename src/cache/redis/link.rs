@@ -15,6 +15,7 @@ use super::script::Call;
 use super::settings::{RedisServerError, RedisSettings};
 use crate::cache::breaker::{Breaker, Failure};
 use crate::cache::budget::Wait;
+use crate::cache::log::Position;
 use crate::cache::stats::{ShardedCounter, increment};
 
 /// How many commands may wait to be written to a connection before their senders feel it.
@@ -43,9 +44,21 @@ pub(super) struct Generation {
     next: AtomicUsize,
     /// Nothing is asked on connections that no recovery has been over.
     is_recovered: AtomicBool,
+    /// The position of the watermark that was last seen there.
+    seen: AtomicU64,
 }
 
 impl Generation {
+    /// The least that the watermark must be now.
+    pub(super) fn seen(&self) -> Position {
+        Position::new(self.seen.load(Ordering::SeqCst))
+    }
+
+    /// The watermark was seen at this position.
+    pub(super) fn saw(&self, position: Position) {
+        self.seen.fetch_max(position.number(), Ordering::SeqCst);
+    }
+
     fn connection(&self) -> MultiplexedConnection {
         let next = self.next.fetch_add(1, Ordering::Relaxed);
         self.connections[next % self.connections.len()].clone()
@@ -157,6 +170,14 @@ impl Link {
             .await
     }
 
+    /// The present connections, and whether Redis is trusted on them.
+    pub(super) fn connected(&self) -> Result<(Arc<Generation>, bool), NoAnswer> {
+        match self.trusted() {
+            Ok(generation) => Ok((generation, true)),
+            Err(_) => Ok((self.present()?, false)),
+        }
+    }
+
     /// The present connections, if Redis is trusted on them. They are looked up before the breaker
     /// is: the next generation has been recovered once it is closed again.
     fn trusted(&self) -> Result<Arc<Generation>, NoAnswer> {
@@ -245,6 +266,19 @@ impl Link {
         let connection = generation.connection();
         self.send_over(generation, connection, command, limit, true)
             .await
+    }
+
+    /// Calls a script on a connection of this generation, at leisure.
+    pub(super) async fn call_on(
+        &self,
+        generation: &Arc<Generation>,
+        call: &Call,
+    ) -> Result<Value, NoAnswer> {
+        let limit = self.connect_timeout;
+        match self.send(generation, &call.by_hash(), limit).await {
+            Err(NoAnswer::NoScript) => self.send(generation, &call.by_code(), limit).await,
+            answer => answer,
+        }
     }
 
     /// Sends a command on each connection of this generation.
@@ -349,6 +383,7 @@ impl Link {
             connections,
             next: AtomicUsize::new(0),
             is_recovered: AtomicBool::new(false),
+            seen: AtomicU64::new(0),
         });
         self.generation.store(Some(Arc::clone(&generation)));
         Ok(generation)

@@ -6,9 +6,13 @@
 //! mark drops everything that carries it, in one operation and however many keys that are. One
 //! `MGET` fetches the marks together with the entry: a hit is one round trip and no script.
 //!
+//! The *watermark* tells up to where in the change log everything is voided in this Redis. Whoever
+//! connects anew replays the log from there; where it cannot, the token is changed.
+//!
 //! A *lease* beside the key holds the id that tickets carry. Voiding deletes it, so a ticket from
 //! before compares with nothing. It also says who loads the key, for others to wait.
 
+mod follow;
 mod link;
 mod marks;
 mod names;
@@ -30,7 +34,7 @@ use tokio::task::AbortHandle;
 
 pub use settings::{RedisAddress, RedisServer, RedisServerError, RedisSettings};
 
-use self::link::{Link, NoAnswer};
+use self::link::{Generation, Link, NoAnswer};
 use self::marks::Marks;
 use self::names::Names;
 use self::recovery::Recovery;
@@ -45,6 +49,7 @@ use super::clock::Timestamp;
 use super::counters::{Count, Counters};
 use super::entry::Entry;
 use super::key::{Group, Key};
+use super::log::{ChangeLog, LogBatch, Stale};
 use super::pattern::Pattern;
 use super::stats::increment;
 
@@ -71,8 +76,9 @@ pub struct RedisBackend {
 }
 
 impl RedisBackend {
-    /// A backend that connects by itself, now and whenever the connection is lost. `before_trust`
-    /// is done each time before Redis is trusted: whatever is copied from it must be dropped there.
+    /// A backend that connects by itself, now and whenever the connection is lost. Each time, what it
+    /// missed of the log's changes is made up for; then `before_trust` is done, before Redis is
+    /// trusted: whatever is copied from it must be dropped there.
     ///
     /// # Errors
     /// Where the settings can never lead to a connection.
@@ -81,15 +87,17 @@ impl RedisBackend {
     /// Outside a Tokio runtime.
     pub fn new(
         settings: &RedisSettings,
+        log: Arc<dyn ChangeLog>,
         before_trust: impl Fn() + Send + Sync + 'static,
     ) -> Result<Self, RedisServerError> {
         let link = Arc::new(Link::new(settings)?);
-        let names = Names::new(&settings.namespace);
+        let names = Names::new(&settings.namespace, &settings.log);
         let marks = Arc::new(Marks::new()?);
         let recovery = Recovery {
             link: Arc::clone(&link),
             names: names.clone(),
             marks: Arc::clone(&marks),
+            log,
             before_trust: Box::new(before_trust),
         };
         Ok(Self {
@@ -173,6 +181,20 @@ impl RedisBackend {
     /// What is stored of a key.
     fn names_of(&self, key: &Key) -> [String; 2] {
         [self.names.lease(key), self.names.entry(key)]
+    }
+
+    /// Voids what the log tells of, and moves the watermark, on connections that are trusted.
+    async fn follow(&self, generation: &Arc<Generation>, batch: &LogBatch) -> Result<(), NoAnswer> {
+        let seen = generation.seen();
+        for entry in &batch.entries {
+            // Whoever moved the watermark past it has cleared.
+            if let Stale::Matching(pattern) = &entry.stale
+                && entry.position >= seen
+            {
+                self.remove(pattern).await?;
+            }
+        }
+        follow::apply(&self.link, generation, &self.names, batch, seen).await
     }
 
     fn seal(&self, key: &Key, entry: &Entry) -> Vec<u8> {
@@ -380,24 +402,58 @@ impl CacheBackend for RedisBackend {
             .chain(groups.map(|group| self.names.group(group.name())))
             .collect();
         let is_through = through.is_some();
-        let answer = match through {
-            Some((ticket, entry)) => {
-                let call = Script::Void
-                    .call()
+        let call = Script::Void.call().key(self.names.voided().to_owned());
+        let position = change.position().map(|position| position.to_string());
+        let answer = match (through, position) {
+            (Some((ticket, entry)), position) => {
+                let call = call
                     .keys(self.names_of(ticket.key()))
                     .keys(others)
+                    .bytes(position.unwrap_or_default())
                     .bytes(ticket.epoch().to_be_bytes())
                     .millis(life(&entry))
                     .bytes(self.seal(ticket.key(), &entry));
                 self.link.void_by(&call).await
             }
-            None if others.is_empty() => return Voided::Confirmed,
-            None => self.link.void(&delete(&others)).await,
+            (None, _) if others.is_empty() => return Voided::Confirmed,
+            (None, Some(position)) => {
+                let call = call.keys(others).bytes(position).bytes("");
+                self.link.void_by(&call).await
+            }
+            (None, None) => self.link.void(&delete(&others)).await,
         };
         match answer {
             Ok(OVERTAKEN) if is_through => Voided::Overtaken,
             Ok(_) => Voided::Confirmed,
             Err(_) => Voided::Unconfirmed,
+        }
+    }
+
+    async fn apply(&self, batch: &LogBatch) -> Voided {
+        if batch.entries.is_empty() {
+            return Voided::Confirmed;
+        }
+        let applied = match self.link.connected() {
+            Ok((generation, true)) => self.follow(&generation, batch).await,
+            // Nobody relies on the watermark before a recovery has read it: it stays. What is voided
+            // now spares that recovery a doubt.
+            Ok((generation, false)) if !batch.has_clear() => {
+                let names = follow::stored_under(&self.names, batch);
+                let (delete, leisure) = (delete(&names), self.link.leisure());
+                let removed = self.link.send(&generation, &delete, leisure).await;
+                removed.map(drop)
+            }
+            Ok((_, false)) => Err(NoAnswer::NotSent),
+            Err(why) => Err(why),
+        };
+        match applied {
+            Ok(()) => Voided::Confirmed,
+            Err(why) => {
+                // Passed without a confirmed void (recovery rule 1).
+                self.link
+                    .doubt(&format!("a change was not voided in it: {why}"));
+                Voided::Unconfirmed
+            }
         }
     }
 

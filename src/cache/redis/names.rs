@@ -3,20 +3,25 @@ use crate::cache::pattern::Pattern;
 
 /// The version of everything that is stored: names, stamps, leases, sealed entries. Part of every
 /// name, so that a new release never reads what an old one wrote.
-const FORMAT: u8 = 1;
+const FORMAT: u8 = 2;
 
-/// What things are called in Redis. Everything begins with the namespace, and nothing else does.
+/// What things are called in Redis. Everything begins with the namespace, and nothing else does; then
+/// comes the change log's name, so that the copies of one database never pass for another's.
 #[derive(Clone, Debug)]
 pub(super) struct Names {
     prefix: String,
     token: String,
+    watermark: String,
+    voided: String,
 }
 
 impl Names {
-    pub(super) fn new(namespace: &str) -> Self {
-        let prefix = format!("{namespace}:{FORMAT}:");
+    pub(super) fn new(namespace: &str, log: &str) -> Self {
+        let prefix = format!("{namespace}:{FORMAT}:{log}:");
         Self {
             token: format!("{prefix}token"),
+            watermark: format!("{prefix}watermark"),
+            voided: format!("{prefix}voided"),
             prefix,
         }
     }
@@ -24,6 +29,16 @@ impl Names {
     /// The mark that is part of every entry's stamp: changing it drops them all.
     pub(super) fn token(&self) -> &str {
         &self.token
+    }
+
+    /// Up to where in the change log everything is voided in this Redis.
+    pub(super) fn watermark(&self) -> &str {
+        &self.watermark
+    }
+
+    /// Which changes after the watermark are voided in this Redis too.
+    pub(super) fn voided(&self) -> &str {
+        &self.voided
     }
 
     /// The mark that is part of the stamp of every entry of a group.
@@ -78,7 +93,7 @@ mod tests {
     proptest! {
         #[test]
         fn names_are_told_apart_and_lead_back_to_their_key(one: String, other: String) {
-            let names = Names::new("alacena");
+            let names = Names::new("alacena", "log");
             let (key, another) = (Key::named(&one), Key::named(&other));
             prop_assert_eq!(names.entry(&key) == names.entry(&another), one == other);
             prop_assert_ne!(names.entry(&key), names.lease(&another));
@@ -88,7 +103,8 @@ mod tests {
             for name in [names.entry(&key), names.lease(&key)] {
                 prop_assert_eq!(names.key_of(name.as_bytes(), &every), Some(key.clone()));
             }
-            for name in [names.counter(&one), names.group(&one), names.token().to_owned()] {
+            let others = [names.token(), names.watermark(), names.voided()].map(str::to_owned);
+            for name in others.into_iter().chain([names.counter(&one), names.group(&one)]) {
                 prop_assert_eq!(names.key_of(name.as_bytes(), &every), None);
             }
         }
@@ -96,8 +112,10 @@ mod tests {
         #[test]
         fn what_another_application_stores_is_none_of_ours(name: Vec<u8>) {
             let every: Pattern = "*".parse().expect("a pattern");
-            let ours = name.starts_with(b"alacena:1:entry:") || name.starts_with(b"alacena:1:lease:");
-            prop_assert_eq!(Names::new("alacena").key_of(&name, &every).is_some(), ours);
+            let ours = ["entry", "lease"]
+                .iter()
+                .any(|kind| name.starts_with(format!("alacena:2:log:{kind}:").as_bytes()));
+            prop_assert_eq!(Names::new("alacena", "log").key_of(&name, &every).is_some(), ours);
         }
     }
 }

@@ -5,11 +5,13 @@ use deadpool_redis::redis::{Cmd, Value, cmd, from_redis_value_ref};
 use tokio::time::error::Elapsed;
 use tokio::time::{sleep, timeout};
 
+use super::follow;
 use super::link::{Generation, Link, NoAnswer};
 use super::marks::Marks;
 use super::names::Names;
 use super::script::{Script, delete};
 use crate::cache::key::Key;
+use crate::cache::log::{ChangeLog, Replay, Watermark};
 
 /// How long after a failed attempt the next one begins, give or take a quarter: all instances lose
 /// Redis together, and should not come back to it together.
@@ -39,6 +41,7 @@ pub(super) struct Recovery {
     pub(super) link: Arc<Link>,
     pub(super) names: Names,
     pub(super) marks: Arc<Marks>,
+    pub(super) log: Arc<dyn ChangeLog>,
     /// What must be done besides, before Redis is trusted again.
     pub(super) before_trust: Box<dyn Fn() + Send + Sync>,
 }
@@ -86,7 +89,10 @@ impl Recovery {
                 0
             }
             // A miss takes three round trips in that time.
-            Ok(_) if asked.elapsed() <= self.link.share() / 3 => 0,
+            Ok(_) if asked.elapsed() <= self.link.share() / 3 => {
+                self.compare().await;
+                0
+            }
             Ok(_) if slow < SLOW_BEATS => slow + 1,
             Ok(_) => {
                 self.link.doubt(&self.too_slow().to_string());
@@ -99,25 +105,82 @@ impl Recovery {
         }
     }
 
+    /// A Redis that came by other data on the same connection has another watermark, or none.
+    async fn compare(&self) {
+        let Ok((generation, true)) = self.link.connected() else {
+            return;
+        };
+        let seen = generation.seen();
+        let mut look = cmd("MGET");
+        look.arg(self.names.watermark());
+        let stored = match self.at_leisure(&generation, &look).await {
+            Ok(found) => from_redis_value_ref::<[Option<String>; 1]>(&found).unwrap_or_default(),
+            // Counted where it was sent.
+            Err(_) => return,
+        };
+        let stored = stored[0].as_deref().and_then(Watermark::parse);
+        if stored.is_none_or(|stored| stored.position() < seen) {
+            self.link.doubt("its watermark is lost or behind");
+        }
+    }
+
     /// One attempt to be able to trust Redis again. If something went stale meanwhile, the breaker is
     /// open still, and another is due (recovery rule 1).
     ///
-    /// Nobody knows which voids it missed, or whose data it came back with. So the namespace is
-    /// dropped, by giving it another token: entries with the old one in their stamp are no hits any
-    /// more, however many they are. An instance that could not use Redis afterwards leaves it to
-    /// those who can.
+    /// Which voids it missed, and with whose data it came back, its watermark tells: what the log has
+    /// since is replayed (recovery rule 5). Where the log cannot tell, the namespace is dropped, by
+    /// giving it another token: entries with the old one in their stamp are no hits any more, however
+    /// many they are.
     async fn recover(&self) -> Result<(), NoAnswer> {
         let generation = self.link.connect().await?;
         self.prepare(&generation).await?;
-        // Since it is connected, voids are sent, or raise the count. So the drop below outdates what
-        // was missed before, and the count tells what was missed since (recovery rule 1).
+        // Since it is connected, voids are sent, or raise the count. So what the log tells below makes
+        // up for what was missed before, and the count tells what was missed since (recovery rule 1).
         let doubts = self.link.breaker().doubts();
-        self.drop_namespace(&generation).await?;
+        let watermark = self.watermark(&generation).await?;
+        let replay = self.log.replay(watermark.as_ref()).await;
+        let replay = replay.map_err(|error| NoAnswer::Failed(error.to_string()))?;
+        match (watermark, replay) {
+            (Some(watermark), Replay::Since(batch)) if !batch.has_clear() => {
+                let (link, names) = (&self.link, &self.names);
+                follow::apply(link, &generation, names, &batch, watermark.position()).await?;
+                log::debug!("{} changes replayed", batch.entries.len());
+            }
+            (_, Replay::Since(batch)) => {
+                self.drop_namespace(&generation, &batch.until, "an admin cleared it")
+                    .await?;
+            }
+            (_, Replay::Unknown { why, end }) => {
+                self.drop_namespace(&generation, &end, &why).await?;
+            }
+        }
         if self.link.breaker().doubts() == doubts {
             (self.before_trust)();
             self.link.trust(&generation, doubts);
         }
         Ok(())
+    }
+
+    /// The watermark, which every connection must lead to.
+    async fn watermark(&self, generation: &Arc<Generation>) -> Result<Option<Watermark>, NoAnswer> {
+        let mut look = cmd("MGET");
+        look.arg(self.names.token()).arg(self.names.watermark());
+        // Another instance may be dropping the namespace at the same time: then they agree at a second
+        // look.
+        for _ in 0..2 {
+            let leisure = self.link.leisure();
+            let found = self.link.send_to_each(generation, &look, leisure).await?;
+            let found: Vec<(Value, Option<String>)> = found
+                .iter()
+                .map(|found| from_redis_value_ref(found).map_err(|_| self.link.senseless()))
+                .collect::<Result<_, _>>()?;
+            if found.windows(2).all(|two| two[0].0 == two[1].0) {
+                let texts = found.into_iter().next().and_then(|(_, text)| text);
+                return Ok(texts.as_deref().and_then(Watermark::parse));
+            }
+        }
+        let why = "its connections lead to different servers";
+        Err(NoAnswer::Failed(why.to_owned()))
     }
 
     async fn prepare(&self, generation: &Arc<Generation>) -> Result<(), NoAnswer> {
@@ -163,8 +226,8 @@ impl Recovery {
             Ok(claimed == ticket && filled == Value::Int(1))
         };
         let write = async {
-            let void = Script::Void.call().keys(names.clone());
-            let void = void.bytes(id).millis(LIFE).bytes("entry");
+            let void = Script::Void.call().key(mark.clone()).keys(names.clone());
+            let void = void.bytes("").bytes(id).millis(LIFE).bytes("entry");
             let voided = self.at_leisure(generation, &void.by_hash()).await?;
             let [lease, entry] = names.clone();
             let removed = delete(&[lease, entry, mark.clone()]);
@@ -190,22 +253,22 @@ impl Recovery {
         ))
     }
 
-    async fn drop_namespace(&self, generation: &Arc<Generation>) -> Result<(), NoAnswer> {
-        let mut set = cmd("SET");
+    /// Nothing that is there is used any more, by anybody. What is stored from now on was loaded later
+    /// than the log was read, so it knows of everything before `end`.
+    async fn drop_namespace(
+        &self,
+        generation: &Arc<Generation>,
+        end: &Watermark,
+        why: &str,
+    ) -> Result<(), NoAnswer> {
+        log::info!("what is in Redis is dropped: {why}");
+        let mut set = cmd("MSET");
         set.arg(self.names.token()).arg(&self.marks.draw()[..]);
+        set.arg(self.names.watermark()).arg(end.text());
         self.at_leisure(generation, &set).await?;
-        let mut look = cmd("MGET");
-        look.arg(self.names.token());
-        // Another instance may be dropping it at the same time: then they agree at a second look.
-        for _ in 0..2 {
-            let leisure = self.link.leisure();
-            let tokens = self.link.send_to_each(generation, &look, leisure).await?;
-            if tokens.windows(2).all(|two| two[0] == two[1]) {
-                return Ok(());
-            }
-        }
-        let why = "its connections lead to different servers";
-        Err(NoAnswer::Failed(why.to_owned()))
+        self.watermark(generation).await?;
+        generation.saw(end.position());
+        Ok(())
     }
 
     async fn at_leisure(

@@ -9,16 +9,18 @@ pub(super) enum Script {
     Claim,
     Fill,
     Void,
+    Apply,
     Renew,
     Release,
     Count,
 }
 
 impl Script {
-    pub(super) const ALL: [Self; 6] = [
+    pub(super) const ALL: [Self; 7] = [
         Self::Claim,
         Self::Fill,
         Self::Void,
+        Self::Apply,
         Self::Renew,
         Self::Release,
         Self::Count,
@@ -29,6 +31,7 @@ impl Script {
             Self::Claim => include_str!("scripts/claim.lua"),
             Self::Fill => include_str!("scripts/fill.lua"),
             Self::Void => include_str!("scripts/void.lua"),
+            Self::Apply => include_str!("scripts/apply.lua"),
             Self::Renew => include_str!("scripts/renew.lua"),
             Self::Release => include_str!("scripts/release.lua"),
             Self::Count => include_str!("scripts/count.lua"),

@@ -13,6 +13,9 @@ pub struct RedisSettings {
     pub server: RedisServer,
     /// Begins every key, so that several services share one database of a Redis.
     pub namespace: String,
+    /// The name of the change log: follows the namespace, so that services on different databases do
+    /// not read each other's copies.
+    pub log: String,
     /// How long one attempt to connect may take.
     pub connect_timeout: Duration,
     /// How long one request may wait for Redis, over all its commands.

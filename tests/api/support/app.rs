@@ -105,7 +105,7 @@ impl TestApp {
         let database = config.database.url.clone();
         let started = runtime().spawn(async move {
             let application = match backend {
-                Some(backend) => Application::build_on(&config, backend).await,
+                Some(backend) => Application::build_with(&config, |_| backend).await,
                 None => Application::build(&config).await,
             };
             let application = application.expect("the service can be built");

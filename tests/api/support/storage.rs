@@ -89,6 +89,21 @@ impl Truth {
         done.unwrap_or_else(|error| panic!("{sql}: {error}"));
     }
 
+    /// From now on the change log is told of nothing.
+    pub(crate) fn stop_log(&mut self) {
+        match self {
+            Self::Postgres(_) => self.execute(
+                "ALTER TABLE users DISABLE TRIGGER USER; ALTER TABLE products DISABLE TRIGGER USER",
+            ),
+            Self::Sqlite(_) => {
+                let triggers = "SELECT name AS value FROM sqlite_master WHERE type = 'trigger'";
+                for trigger in self.texts(triggers) {
+                    self.execute(&format!("DROP TRIGGER {trigger}"));
+                }
+            }
+        }
+    }
+
     /// The texts that a query selects as `value`.
     pub(crate) fn texts(&mut self, sql: &str) -> Vec<String> {
         let query = diesel::sql_query(sql);

@@ -1,0 +1,16 @@
+DROP TRIGGER raise_version ON products;
+DROP TRIGGER cache_log_truncate ON products;
+DROP TRIGGER cache_log_delete ON products;
+DROP TRIGGER cache_log_update ON products;
+DROP TRIGGER cache_log_insert ON products;
+DROP TRIGGER raise_version ON users;
+DROP TRIGGER cache_log_truncate ON users;
+DROP TRIGGER cache_log_delete ON users;
+DROP TRIGGER cache_log_update ON users;
+DROP TRIGGER cache_log_insert ON users;
+DROP FUNCTION raise_version();
+DROP FUNCTION cache_log_all();
+DROP FUNCTION cache_log_products();
+DROP FUNCTION cache_log_users();
+DROP TABLE cache_log;
+DROP TABLE cache_changes;

@@ -1,0 +1,10 @@
+DROP TRIGGER products_raise_version;
+DROP TRIGGER products_cache_log_delete;
+DROP TRIGGER products_cache_log_update;
+DROP TRIGGER products_cache_log_insert;
+DROP TRIGGER users_raise_version;
+DROP TRIGGER users_cache_log_delete;
+DROP TRIGGER users_cache_log_update;
+DROP TRIGGER users_cache_log_insert;
+DROP TABLE cache_log;
+DROP TABLE cache_changes;

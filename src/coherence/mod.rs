@@ -1,0 +1,21 @@
+//! What keeps the copies true: it follows the database's change log, and applies to the cache what
+//! others have changed, or what died before it could say so.
+
+mod log;
+mod tailer;
+mod trim;
+
+pub use log::Log;
+pub use tailer::{Follow, Tailer, TailerStats};
+pub use trim::keep_trimmed;
+
+use crate::cache::{Position, Stale};
+use crate::db::{Changed, Place};
+
+/// Which copies a change makes stale; `None` if nobody can tell. The services know.
+pub type MadeStale = fn(&Changed) -> Option<Stale>;
+
+/// Up to where everything lies behind a place.
+fn position(place: &Place) -> Position {
+    Position::new(u64::try_from(place.horizon()).unwrap_or_default())
+}

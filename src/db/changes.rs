@@ -1,0 +1,655 @@
+//! The change log: what has changed, for instances to follow.
+//!
+//! Triggers write a row for each change, in its transaction. Where in the log one has got to is a
+//! [`Place`]. What that is differs:
+//!
+//! * SQLite has one writer at a time. Positions are in the order of the commits, and a place is the
+//!   next one.
+//! * In PostgreSQL a position is a transaction's id, handed out long before its commit. A place is a
+//!   snapshot: it tells which transactions were still open. Their rows are looked for by name, so
+//!   that nothing which commits late is skipped, and nothing is read twice. Everything below the
+//!   place's *horizon*, the oldest that was open, is settled.
+//!
+//! A place also remembers the newest row below its horizon, its *witness*. Where the log has no such
+//! row, it is another log: a backup was restored, or the row has been trimmed and others with it.
+
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use chrono::Utc;
+use diesel::prelude::*;
+use diesel::sql_types::{Array, BigInt, Bool, Nullable, Text};
+
+use super::connection::{ConnectionManager, DbConnection, is_lost};
+use super::database::Database;
+use super::error::DbError;
+use super::modified::{Committed, Modified};
+use super::schema::{cache_changes, cache_log};
+
+/// So many changes at once are not worth being voided one by one.
+const MOST: i64 = 10_000;
+
+/// So many rows at most are trimmed in one transaction.
+const TRIMMED_AT_ONCE: i64 = 20_000;
+
+/// Tells a PostgreSQL cluster and its timeline, which a restored backup or a failover ends.
+const LINEAGE: &str = "SELECT system_identifier || '.' || \
+     left(pg_walfile_name(pg_current_wal_insert_lsn()), 8) AS value FROM pg_control_system()";
+
+/// What was committed since a place, and the place after it, as one snapshot sees it.
+const TAIL: &str = "SELECT s.snapshot::text AS snapshot, \
+        CASE WHEN $1 = 0 THEN EXISTS (SELECT FROM cache_changes WHERE kind = 'begin') \
+        ELSE EXISTS (SELECT FROM cache_changes WHERE position = $1 AND mark = $2) END AS is_known, \
+        w.position AS witness, w.mark AS witness_mark, \
+        c.position, c.kind, c.id, c.detail, \
+        (extract(epoch FROM clock_timestamp()) * 1000)::bigint - c.made_at AS age \
+     FROM (SELECT pg_current_snapshot() AS snapshot) s \
+     LEFT JOIN LATERAL ( \
+        SELECT position, mark FROM cache_changes \
+        WHERE position < pg_snapshot_xmin(s.snapshot)::text::bigint \
+        ORDER BY position DESC, mark DESC LIMIT 1) w ON true \
+     LEFT JOIN LATERAL ( \
+        SELECT * FROM cache_changes WHERE position >= $3 OR position = ANY($4) LIMIT $5) c ON true";
+
+/// A change that the log tells of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Logged {
+    /// Where in the log.
+    pub position: i64,
+    /// What has changed.
+    pub changed: Changed,
+    /// How long ago, by the database's own clock.
+    pub age: Duration,
+}
+
+/// What has changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Changed {
+    /// The user of this id, whose address is, or was, this one in its canonical form.
+    User {
+        /// The id.
+        id: i64,
+        /// The address.
+        email: Option<String>,
+    },
+    /// The product of this id.
+    Product {
+        /// The id.
+        id: i64,
+    },
+    /// Nothing; an admin clears what matches this pattern.
+    Cleared {
+        /// The pattern.
+        pattern: String,
+    },
+    /// Possibly everything.
+    Everything,
+}
+
+/// Where in the log somebody has got to. As text it can be kept elsewhere: then what it knows of
+/// transactions above its horizon is lost, and they are looked for anew.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// Every change at a lower position is settled, and lies behind.
+    horizon: i64,
+    /// Behind lies also what is below this, ...
+    next: i64,
+    /// ... but for these.
+    open: Vec<i64>,
+    witness: Witness,
+}
+
+/// The newest row below a place's horizon. Position 0 stands for none: as long as the log's first row
+/// is there, nothing is missing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Witness {
+    lineage: String,
+    position: i64,
+    mark: i64,
+}
+
+impl Place {
+    /// Every change at a lower position lies behind.
+    pub fn horizon(&self) -> i64 {
+        self.horizon
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Witness {
+            lineage,
+            position,
+            mark,
+        } = &self.witness;
+        write!(f, "{} {position} {mark} {lineage}", self.horizon)
+    }
+}
+
+/// A text that is no place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NoPlace;
+
+impl FromStr for Place {
+    type Err = NoPlace;
+
+    fn from_str(text: &str) -> Result<Self, NoPlace> {
+        let mut parts = text.splitn(4, ' ');
+        let mut part = || parts.next().ok_or(NoPlace);
+        let mut number = || part()?.parse().map_err(|_| NoPlace);
+        let (horizon, position, mark) = (number()?, number()?, number()?);
+        Ok(Self {
+            horizon,
+            next: horizon,
+            open: Vec::new(),
+            witness: Witness {
+                lineage: part()?.to_owned(),
+                position,
+                mark,
+            },
+        })
+    }
+}
+
+/// What was committed since a place.
+#[derive(Clone, Debug)]
+pub struct Tail {
+    /// The changes, in no order that matters.
+    pub changes: Vec<Logged>,
+    /// The place after them.
+    pub place: Place,
+}
+
+/// What the log tells whoever asks what came after a place.
+#[derive(Clone, Debug)]
+pub enum Since {
+    /// This.
+    Tail(Tail),
+    /// It cannot tell.
+    Unknown {
+        /// Why not.
+        why: &'static str,
+        /// Where it ends now.
+        end: Place,
+    },
+}
+
+const ANOTHER_LOG: &str = "the change log is another, or does not reach back so far";
+const NO_PLACE: &str = "it is not known what it has missed";
+const TOO_MANY: &str = "there were too many changes";
+
+impl Database {
+    /// The name of the log, which is the same for as long as the database is.
+    ///
+    /// # Errors
+    /// Why the database did not answer.
+    pub async fn log_identity(&self) -> Result<String, DbError> {
+        let identity = |connection: &mut DbConnection| {
+            let log = cache_log::table.select(cache_log::identity);
+            log.first(connection)
+        };
+        self.read(identity).await
+    }
+
+    /// What was committed since a place.
+    ///
+    /// # Errors
+    /// Why the database did not answer.
+    pub async fn changes_since(&self, place: Option<Place>) -> Result<Since, DbError> {
+        let since = move |connection: &mut DbConnection| {
+            let lineage = lineage(connection)?;
+            since(connection, place.as_ref(), &lineage)
+        };
+        self.read(since).await
+    }
+
+    /// Tells every instance to clear what matches a pattern.
+    ///
+    /// # Errors
+    /// Why the database did not answer.
+    pub async fn log_clear(&self, pattern: String) -> Result<Committed<()>, DbError> {
+        let inserted = self
+            .write(move |connection| {
+                let clear = (
+                    cache_changes::kind.eq("clear"),
+                    cache_changes::detail.eq(&pattern),
+                );
+                let insert = diesel::insert_into(cache_changes::table).values(clear);
+                insert.execute(connection)?;
+                Ok(Modified::Done(()))
+            })
+            .await?;
+        inserted.done()
+    }
+
+    /// Deletes what is older than `age`, and what exceeds so many rows, but not the newest. Answers
+    /// how many rows that were.
+    ///
+    /// # Errors
+    /// Why the database did not answer.
+    pub async fn trim_changes(&self, age: Duration, rows: u32) -> Result<u64, DbError> {
+        let mut trimmed = 0;
+        loop {
+            let cut = self
+                .read(move |connection| first_kept(connection, age, rows))
+                .await?;
+            let deleted = self
+                .write(move |connection| {
+                    let old = cache_changes::table.filter(cache_changes::position.lt(cut));
+                    diesel::delete(old).execute(connection).map(Modified::Done)
+                })
+                .await?;
+            let deleted = deleted.done()?.value;
+            trimmed += deleted as u64;
+            if deleted < TRIMMED_AT_ONCE as usize {
+                return Ok(trimmed);
+            }
+        }
+    }
+
+    /// Somebody who follows the log from its present end, on a connection of their own.
+    ///
+    /// # Errors
+    /// Why the database did not answer.
+    pub async fn log_reader(&self) -> Result<LogReader, DbError> {
+        // What requests cost is told from what following costs.
+        let manager = self.manager().uncounted();
+        let opened = tokio::task::spawn_blocking(move || LogReader::open(manager));
+        opened
+            .await
+            .unwrap_or_else(|panic| Err(DbError::Internal(panic.to_string().into())))
+    }
+}
+
+/// The lowest position that is not to be trimmed.
+fn first_kept(connection: &mut DbConnection, age: Duration, rows: u32) -> QueryResult<i64> {
+    use cache_changes::{made_at, position, table};
+    let age = i64::try_from(age.as_millis()).unwrap_or(i64::MAX);
+    let born = Utc::now().timestamp_millis().saturating_sub(age);
+    // By position in every case: whoever finds their witness must find all that came after it.
+    let young: Option<i64> = table
+        .filter(made_at.ge(born))
+        .select(diesel::dsl::min(position))
+        .first(connection)?;
+    let exceeding: Option<i64> = table
+        .order(position.desc())
+        .offset(i64::from(rows))
+        .select(position)
+        .first(connection)
+        .optional()?;
+    let first: Option<i64> = table
+        .order(position.asc())
+        .offset(TRIMMED_AT_ONCE)
+        .select(position)
+        .first(connection)
+        .optional()?;
+    let newest = end(connection, "")?.witness.position;
+    let cut = young.unwrap_or(i64::MAX).max(exceeding.unwrap_or(0));
+    Ok(cut.min(first.unwrap_or(i64::MAX)).min(newest))
+}
+
+/// Follows the log. Blocks its thread while it asks the database.
+pub struct LogReader {
+    manager: ConnectionManager,
+    connection: Option<Following>,
+    place: Place,
+}
+
+/// A connection that follows the log.
+struct Following {
+    connection: DbConnection,
+    /// As the log was when it was last read.
+    state: String,
+}
+
+impl LogReader {
+    fn open(manager: ConnectionManager) -> Result<Self, DbError> {
+        let mut connection = manager.establish().map_err(DbError::unavailable)?;
+        let lineage = begin_or_resume(&mut connection)?;
+        let place = end(&mut connection, &lineage)?;
+        Ok(Self {
+            manager,
+            connection: Some(Following {
+                connection,
+                state: String::new(),
+            }),
+            place,
+        })
+    }
+
+    /// Where it has got to.
+    pub fn place(&self) -> &Place {
+        &self.place
+    }
+
+    /// Looks for what is new, and moves on. Answers nothing where nothing has happened, which costs
+    /// next to nothing.
+    ///
+    /// # Errors
+    /// Why the database did not answer. It is connected to anew at the next look.
+    pub fn look(&mut self) -> Result<Option<Since>, DbError> {
+        let mut following = match self.connection.take() {
+            Some(following) => following,
+            None => {
+                let mut connection = self.manager.establish().map_err(DbError::unavailable)?;
+                begin_or_resume(&mut connection)?;
+                Following {
+                    connection,
+                    state: String::new(),
+                }
+            }
+        };
+        let Following { connection, state } = &mut following;
+        let now = state_of(connection)?;
+        let news = if now == *state {
+            None
+        } else {
+            let lineage = match state.as_str() {
+                // It may be another server, or the same in another time.
+                "" => lineage(connection)?,
+                _ => self.place.witness.lineage.clone(),
+            };
+            let since = since(connection, Some(&self.place), &lineage)?;
+            *state = now;
+            match &since {
+                Since::Tail(Tail { place, .. }) | Since::Unknown { end: place, .. } => {
+                    self.place.clone_from(place);
+                }
+            }
+            Some(since)
+        };
+        self.connection = Some(following);
+        Ok(news)
+    }
+}
+
+#[derive(QueryableByName)]
+struct TextRow {
+    #[diesel(sql_type = Text)]
+    value: String,
+}
+
+#[derive(QueryableByName)]
+struct NumberRow {
+    #[diesel(sql_type = BigInt)]
+    value: i64,
+}
+
+/// The position of what the present transaction has changed.
+pub(super) fn position(connection: &mut DbConnection) -> QueryResult<i64> {
+    match connection {
+        // Nobody else writes meanwhile.
+        DbConnection::Sqlite(sqlite) => {
+            let newest = diesel::dsl::max(cache_changes::position);
+            let newest: Option<i64> = cache_changes::table.select(newest).first(sqlite)?;
+            newest.ok_or(diesel::result::Error::NotFound)
+        }
+        DbConnection::Postgresql(postgres) => {
+            let id = diesel::sql_query("SELECT pg_current_xact_id()::text::bigint AS value");
+            let row: NumberRow = id.get_result(postgres)?;
+            Ok(row.value)
+        }
+    }
+}
+
+/// A text that is another whenever something was committed by another connection since. The
+/// cheapest question there is.
+fn state_of(connection: &mut DbConnection) -> QueryResult<String> {
+    match connection {
+        DbConnection::Sqlite(sqlite) => {
+            let version =
+                diesel::sql_query("SELECT data_version AS value FROM pragma_data_version");
+            let row: NumberRow = version.get_result(sqlite)?;
+            Ok(row.value.to_string())
+        }
+        DbConnection::Postgresql(postgres) => {
+            let snapshot = diesel::sql_query("SELECT pg_current_snapshot()::text AS value");
+            let row: TextRow = snapshot.get_result(postgres)?;
+            Ok(row.value)
+        }
+    }
+}
+
+/// What tells this database from one that was restored from it elsewhere.
+fn lineage(connection: &mut DbConnection) -> QueryResult<String> {
+    match connection {
+        DbConnection::Sqlite(_) => Ok(String::new()),
+        DbConnection::Postgresql(postgres) => {
+            match diesel::sql_query(LINEAGE).get_result::<TextRow>(postgres) {
+                Ok(row) => Ok(row.value),
+                Err(error) if is_lost(&error) => Err(error),
+                // Some services that host PostgreSQL forbid the question. The witness is left.
+                Err(_) => Ok("-".to_owned()),
+            }
+        }
+    }
+}
+
+/// Begins the log anew where this database was restored from a dump of another: the positions in it
+/// are that one's. Answers the lineage.
+fn begin_or_resume(connection: &mut DbConnection) -> QueryResult<String> {
+    let present = lineage(connection)?;
+    let is_present = |connection: &mut DbConnection| {
+        let known = cache_log::table.select(cache_log::lineage);
+        let known: String = known.first(connection)?;
+        Ok::<_, diesel::result::Error>(known == present)
+    };
+    if is_present(connection)? {
+        return Ok(present);
+    }
+    connection.transaction(|connection| {
+        // Whoever comes second waits here, and finds it done.
+        let unclaimed = cache_log::table.filter(cache_log::lineage.eq(""));
+        let claim = diesel::update(unclaimed).set(cache_log::lineage.eq(&present));
+        if claim.execute(connection)? == 0 {
+            let other = cache_log::table.filter(cache_log::lineage.ne(&present));
+            let replace = diesel::update(other).set(cache_log::lineage.eq(&present));
+            if replace.execute(connection)? > 0 {
+                diesel::delete(cache_changes::table).execute(connection)?;
+                let begin = cache_changes::kind.eq("begin");
+                let insert = diesel::insert_into(cache_changes::table).values(begin);
+                insert.execute(connection)?;
+            }
+        }
+        Ok(present.clone())
+    })
+}
+
+/// Where the log ends.
+fn end(connection: &mut DbConnection, lineage: &str) -> QueryResult<Place> {
+    let nowhere = Place {
+        horizon: i64::MAX,
+        next: i64::MAX,
+        open: Vec::new(),
+        witness: Witness {
+            lineage: lineage.to_owned(),
+            position: 0,
+            mark: 0,
+        },
+    };
+    let (_, tail) = tail(connection, &nowhere)?;
+    Ok(tail.place)
+}
+
+fn since(
+    connection: &mut DbConnection,
+    place: Option<&Place>,
+    lineage: &str,
+) -> QueryResult<Since> {
+    let unknown = |why, end| Ok(Since::Unknown { why, end });
+    let Some(place) = place else {
+        return unknown(NO_PLACE, end(connection, lineage)?);
+    };
+    if place.witness.lineage != lineage {
+        return unknown(ANOTHER_LOG, end(connection, lineage)?);
+    }
+    match tail(connection, place)? {
+        (false, tail) => unknown(ANOTHER_LOG, tail.place),
+        (true, tail) if tail.place.horizon < place.horizon => unknown(ANOTHER_LOG, tail.place),
+        (true, tail) if tail.changes.len() as i64 > MOST => unknown(TOO_MANY, tail.place),
+        (true, tail) => Ok(Since::Tail(tail)),
+    }
+}
+
+/// What was committed since a place, up to one more than [`MOST`], and whether the place is one of
+/// this log.
+fn tail(connection: &mut DbConnection, from: &Place) -> QueryResult<(bool, Tail)> {
+    match connection {
+        DbConnection::Sqlite(sqlite) => sqlite.transaction(|sqlite| sqlite_tail(sqlite, from)),
+        DbConnection::Postgresql(postgres) => postgres_tail(postgres, from),
+    }
+}
+
+fn sqlite_tail(sqlite: &mut SqliteConnection, from: &Place) -> QueryResult<(bool, Tail)> {
+    use cache_changes::{detail, id, kind, made_at, mark, position, table};
+    let Witness {
+        lineage,
+        position: witness,
+        mark: witness_mark,
+    } = &from.witness;
+    let is_witness = position.eq(witness).and(mark.eq(witness_mark));
+    let witness = table.filter(is_witness);
+    let is_known = diesel::select(diesel::dsl::exists(witness)).get_result(sqlite)?;
+    let newest = table.order(position.desc()).select((position, mark));
+    let (newest, newest_mark) = newest.first(sqlite)?;
+    let now = Utc::now().timestamp_millis().into_sql::<BigInt>();
+    let rows = table
+        .filter(position.ge(from.next))
+        .select((position, now - made_at, kind, id, detail))
+        .limit(MOST + 1)
+        .load::<LogRow>(sqlite)?;
+    Ok((
+        is_known,
+        Tail {
+            changes: rows.into_iter().filter_map(logged).collect(),
+            place: Place {
+                horizon: newest + 1,
+                next: newest + 1,
+                open: Vec::new(),
+                witness: Witness {
+                    lineage: lineage.clone(),
+                    position: newest,
+                    mark: newest_mark,
+                },
+            },
+        },
+    ))
+}
+
+/// Position, age in milliseconds, kind, id, detail.
+type LogRow = (i64, i64, String, Option<i64>, Option<String>);
+
+#[derive(QueryableByName)]
+struct TailRow {
+    #[diesel(sql_type = Text)]
+    snapshot: String,
+    #[diesel(sql_type = Bool)]
+    is_known: bool,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    witness: Option<i64>,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    witness_mark: Option<i64>,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    position: Option<i64>,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    age: Option<i64>,
+    #[diesel(sql_type = Nullable<Text>)]
+    kind: Option<String>,
+    #[diesel(sql_type = Nullable<BigInt>)]
+    id: Option<i64>,
+    #[diesel(sql_type = Nullable<Text>)]
+    detail: Option<String>,
+}
+
+fn postgres_tail(postgres: &mut PgConnection, from: &Place) -> QueryResult<(bool, Tail)> {
+    let rows: Vec<TailRow> = diesel::sql_query(TAIL)
+        .bind::<BigInt, _>(from.witness.position)
+        .bind::<BigInt, _>(from.witness.mark)
+        .bind::<BigInt, _>(from.next)
+        .bind::<Array<BigInt>, _>(&from.open)
+        .bind::<BigInt, _>(MOST + 1)
+        .load(postgres)?;
+    let first = rows.first().ok_or(diesel::result::Error::NotFound)?;
+    let snapshot = parse_snapshot(&first.snapshot).ok_or_else(|| {
+        diesel::result::Error::DeserializationError(
+            format!("`{}` is no snapshot", first.snapshot).into(),
+        )
+    })?;
+    let (horizon, next, open) = snapshot;
+    let place = Place {
+        horizon,
+        next,
+        open,
+        witness: Witness {
+            lineage: from.witness.lineage.clone(),
+            position: first.witness.unwrap_or(0),
+            mark: first.witness_mark.unwrap_or(0),
+        },
+    };
+    let is_known = first.is_known;
+    let changes = rows
+        .into_iter()
+        .filter_map(|row| logged((row.position?, row.age?, row.kind?, row.id, row.detail)));
+    let changes = changes.collect();
+    Ok((is_known, Tail { changes, place }))
+}
+
+/// The oldest open transaction, the next one, and those that are open: `10:20:10,14,15`.
+fn parse_snapshot(text: &str) -> Option<(i64, i64, Vec<i64>)> {
+    let mut parts = text.splitn(3, ':');
+    let oldest = parts.next()?.parse().ok()?;
+    let next = parts.next()?.parse().ok()?;
+    let open = parts.next()?.split(',').filter(|id| !id.is_empty());
+    let open: Result<Vec<i64>, _> = open.map(str::parse).collect();
+    Some((oldest, next, open.ok()?))
+}
+
+fn logged((position, age, kind, id, detail): LogRow) -> Option<Logged> {
+    let changed = match (kind.as_str(), id, detail) {
+        ("begin", _, _) => return None,
+        ("user", Some(id), email) => Changed::User { id, email },
+        ("product", Some(id), _) => Changed::Product { id },
+        ("clear", _, Some(pattern)) => Changed::Cleared { pattern },
+        // Also what a later release may write.
+        _ => Changed::Everything,
+    };
+    Some(Logged {
+        position,
+        changed,
+        age: Duration::from_millis(u64::try_from(age).unwrap_or_default()),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_place_is_read_back_as_it_was_written(
+            horizon: i64,
+            position: i64,
+            mark: i64,
+            lineage in "[0-9A-F.-]{0,40}",
+        ) {
+            let witness = Witness { lineage, position, mark };
+            let place = Place { horizon, next: horizon, open: vec![], witness };
+            prop_assert_eq!(place.to_string().parse(), Ok(place));
+        }
+
+        #[test]
+        fn any_text_is_a_place_or_none(text: String) {
+            let _ = text.parse::<Place>();
+        }
+
+        #[test]
+        fn a_snapshot_is_read(oldest: i64, next: i64, open: Vec<i64>) {
+            let list: Vec<String> = open.iter().map(i64::to_string).collect();
+            let text = format!("{oldest}:{next}:{}", list.join(","));
+            prop_assert_eq!(parse_snapshot(&text), Some((oldest, next, open)));
+        }
+    }
+}

@@ -1,0 +1,16 @@
+use super::{products, users};
+use crate::cache::Stale;
+use crate::db::Changed;
+
+/// What a change that the log tells of makes stale; `None` if nobody can tell, so that everything may
+/// be.
+pub fn made_stale(changed: &Changed) -> Option<Stale> {
+    match changed {
+        Changed::User { id, email } => {
+            Some(Stale::Change(users::made_stale(*id, email.as_deref())))
+        }
+        Changed::Product { id } => Some(Stale::Change(products::made_stale(*id))),
+        Changed::Cleared { pattern } => pattern.parse().ok().map(Stale::Matching),
+        Changed::Everything => None,
+    }
+}
