@@ -1,7 +1,7 @@
 //! The service from outside: over HTTP on a port of its own, and as a command.
 //!
 //! Whatever does not depend on one database or backend is asked of each combination of SQLite and
-//! PostgreSQL with `memory` and `off` (the `matrix!` macro).
+//! PostgreSQL with each cache backend (the `matrix!` macro).
 
 #[macro_use]
 mod support;
@@ -10,6 +10,7 @@ mod by_email;
 mod cache_admin;
 mod caching;
 mod cli;
+mod coherence;
 mod conditional;
 mod consistency;
 mod documentation;

@@ -1,6 +1,7 @@
 //! Every backend, put to the contract that `lab/` holds; and what only those with a Redis must keep.
 
 mod clearing;
+mod following;
 mod forgery;
 mod leases;
 mod support;

@@ -5,7 +5,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use alacena::cache::{
-    CacheBackend, Entry, Filled, Key, Lookup, MemoryBackend, Mode, NoLog, RedisBackend,
+    CacheBackend, ChangeLog, Entry, Filled, Key, Lookup, MemoryBackend, Mode, NoLog, RedisBackend,
     RedisServer, RedisSettings, Ticket, TieredBackend,
 };
 use alacena_lab::contract::source::{POLICY, START};
@@ -57,7 +57,7 @@ pub(crate) fn figure(redis: &Redis, section: &str, name: &str) -> u64 {
 
 /// How backends of a test are made. All that one `Settings` makes are instances of one service.
 #[derive(Clone)]
-pub(crate) struct Settings(pub(crate) RedisSettings);
+pub(crate) struct Settings(pub(crate) RedisSettings, Arc<dyn ChangeLog>);
 
 impl Settings {
     pub(crate) fn at(server: &Redis) -> Self {
@@ -66,7 +66,7 @@ impl Settings {
 
     pub(crate) fn at_url(url: &str) -> Self {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
-        Self(RedisSettings {
+        let settings = RedisSettings {
             server: RedisServer::from_url(url).expect("a URL"),
             namespace: format!("test-{}", NUMBER.fetch_add(1, Ordering::Relaxed)),
             connect_timeout: Duration::from_secs(5),
@@ -76,7 +76,14 @@ impl Settings {
             log: "log".to_owned(),
             lease: Duration::from_secs(60),
             secret: [7; 32],
-        })
+        };
+        Self(settings, Arc::new(NoLog))
+    }
+
+    /// What is made of this follows a log.
+    pub(crate) fn log(mut self, log: Arc<dyn ChangeLog>) -> Self {
+        self.1 = log;
+        self
     }
 
     pub(crate) fn lease(mut self, lease: Duration) -> Self {
@@ -111,9 +118,9 @@ impl Settings {
         (near, Arc::new(far))
     }
 
-    async fn connected(&self, before_trust: impl Fn() + Send + Sync + 'static) -> RedisBackend {
-        let backend =
-            RedisBackend::new(&self.0, Arc::new(NoLog), before_trust).expect("good settings");
+    async fn connected(&self, forget_copies: impl Fn() + Send + Sync + 'static) -> RedisBackend {
+        let log = Arc::clone(&self.1);
+        let backend = RedisBackend::new(&self.0, log, forget_copies).expect("good settings");
         backend.tried().await;
         backend
     }
@@ -133,6 +140,10 @@ impl Settings {
 
     pub(crate) fn token(&self) -> String {
         format!("{}:2:log:token", self.0.namespace)
+    }
+
+    pub(crate) fn watermark(&self) -> String {
+        format!("{}:2:log:watermark", self.0.namespace)
     }
 }
 

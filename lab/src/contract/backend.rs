@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use alacena::cache::{
-    CacheBackend, Change, Entry, Filled, Key, Lookup, Mode, Pattern, Ticket, Voided,
+    CacheBackend, Change, Entry, Filled, Key, LogBatch, LogEntry, Lookup, Mode, Pattern, Position,
+    Stale, Ticket, Voided, Watermark,
 };
 use bytes::Bytes;
 
@@ -190,6 +191,59 @@ pub async fn a_ticket_does_not_outlive_a_void_of_its_group(backend: Backend) {
     let reader = miss(&backend, &page(1)).await;
     void(&backend, Change::of_something_new().and_group(PAGES), None).await;
     assert_refused(&backend, reader, &page(1)).await;
+}
+
+/// The log tells of this, at this position.
+fn told(position: u64, stale: Stale) -> LogBatch {
+    let position = Position::new(position);
+    let until = Watermark::parse(&(position.number() + 1).to_string());
+    LogBatch {
+        entries: vec![LogEntry { position, stale }],
+        until: until.expect("a number is a watermark"),
+    }
+}
+
+/// Recovery rule 3: a row of the log voids value and tickets, those of readers and of writers.
+pub async fn a_ticket_does_not_outlive_what_the_log_tells_of(backend: Backend) {
+    let reader = miss(&backend, &row(1)).await;
+    let writer = backend.ticket(&row(1)).await;
+    let page_reader = miss(&backend, &page(1)).await;
+    let change = Change::of(row(1)).and_group(PAGES);
+    let _ = backend.apply(&told(100, Stale::Change(change))).await;
+    assert_refused(&backend, reader, &row(1)).await;
+    assert_refused(&backend, page_reader, &page(1)).await;
+    let through = writer.map(|writer| (writer, entry("old")));
+    let _ = backend.void(&Change::of(row(1)), through).await;
+    assert_eq!(hit(&backend, &row(1)).await, None);
+    let reader = miss(&backend, &row(2)).await;
+    let every: Pattern = "*".parse().expect("a pattern");
+    let _ = backend.apply(&told(101, Stale::Matching(every))).await;
+    assert_refused(&backend, reader, &row(2)).await;
+}
+
+/// What a writer has voided need not be voided again when the log tells of it. Everything else is.
+pub async fn what_the_log_tells_of_is_voided_unless_its_writer_has_done_so(backend: Backend) {
+    let change = |position| Change::of(row(1)).committed(Some(Position::new(position)));
+    let tell = async |position| {
+        let batch = told(position, Stale::Change(change(position)));
+        assert_eq!(backend.apply(&batch).await, Voided::Confirmed);
+    };
+    let found = async || {
+        let found = hit(&backend, &row(1)).await?;
+        found.value().cloned()
+    };
+    void(&backend, change(100), None).await;
+    fill(&backend, &row(1), "loaded after it").await;
+    tell(100).await;
+    assert_eq!(found().await, Some(Bytes::from_static(b"loaded after it")));
+    tell(101).await;
+    assert_eq!(found().await, None, "another's change");
+    let ticket = backend.ticket(&row(1)).await.expect("a ticket");
+    void(&backend, change(102), Some((ticket, entry("new")))).await;
+    tell(102).await;
+    assert_eq!(found().await, Some(Bytes::from_static(b"new")));
+    tell(103).await;
+    assert_eq!(found().await, None, "another's change");
 }
 
 /// What an operator clears does not come back out of a load that had begun before.

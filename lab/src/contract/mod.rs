@@ -85,6 +85,7 @@ macro_rules! backend_contract {
             a_refresh_finds_no_hit
             a_group_void_takes_every_page_and_no_other_key
             a_void_writes_through_under_a_good_ticket
+            what_the_log_tells_of_is_voided_unless_its_writer_has_done_so
             clear_counts_what_it_takes_and_takes_what_matches
             odd_keys_are_keys_like_any_other
         );
@@ -110,6 +111,7 @@ macro_rules! backend_contract {
         $crate::backend_contract!(@laws backend, $make,
             a_ticket_does_not_outlive_a_void
             a_ticket_does_not_outlive_a_void_of_its_group
+            a_ticket_does_not_outlive_what_the_log_tells_of
             a_ticket_does_not_outlive_a_clear
             a_ticket_does_not_outlive_distrust
             overlapping_writers_never_leave_the_older_value

@@ -25,10 +25,7 @@ pub(super) async fn apply(
 ) -> Result<(), NoAnswer> {
     for call in calls(names, batch, seen) {
         match link.call_on(generation, &call).await? {
-            Value::Int(BEHIND) => {
-                let why = "its watermark is lost or behind: it has forgotten something";
-                return Err(NoAnswer::Failed(why.to_owned()));
-            }
+            Value::Int(BEHIND) => return Err(NoAnswer::Changed),
             Value::Int(position) => generation.saw(Position::new(position.unsigned_abs())),
             _ => return Err(link.senseless()),
         }

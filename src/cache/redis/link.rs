@@ -1,11 +1,11 @@
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
 use deadpool_redis::redis::aio::MultiplexedConnection;
 use deadpool_redis::redis::{
-    AsyncConnectionConfig, Cmd, ErrorKind, RedisError, ServerErrorKind, Value, cmd,
+    AsyncConnectionConfig, Cmd, ErrorKind, RedisError, ServerErrorKind, Value,
 };
 use deadpool_redis::{Connection, Manager, Pool, PoolError, Runtime, TimeoutType};
 use futures_util::future::try_join_all;
@@ -46,12 +46,24 @@ pub(super) struct Generation {
     is_recovered: AtomicBool,
     /// The position of the watermark that was last seen there.
     seen: AtomicU64,
+    /// What Redis called its data's history when it was connected to.
+    history: OnceLock<String>,
 }
 
 impl Generation {
     /// The least that the watermark must be now.
     pub(super) fn seen(&self) -> Position {
         Position::new(self.seen.load(Ordering::SeqCst))
+    }
+
+    /// What Redis called its data's history then.
+    pub(super) fn history(&self) -> Option<&str> {
+        self.history.get().map(String::as_str)
+    }
+
+    /// Redis calls it this.
+    pub(super) fn is_of(&self, history: String) {
+        let _ = self.history.set(history);
     }
 
     /// The watermark was seen at this position.
@@ -74,6 +86,9 @@ pub(super) enum NoAnswer {
     /// Redis did nothing.
     #[error("it lacks the script")]
     NoScript,
+    /// It is not the Redis that it was: its watermark is lost or behind, or it was made a replica.
+    #[error("it has forgotten something, or is another")]
+    Changed,
     /// Redis refused, or nobody knows whether it obeyed.
     #[error("{0}")]
     Failed(String),
@@ -159,15 +174,6 @@ impl Link {
             Err(NoAnswer::NoScript) => self.ask_at_leisure(&call.by_code()).await,
             answer => answer,
         }
-    }
-
-    /// Hears whether each connection leads to a master that answers in time.
-    pub(super) async fn hear(&self) -> Result<Vec<Value>, NoAnswer> {
-        let generation = self.trusted()?;
-        let mut look = cmd("INFO");
-        look.arg("replication");
-        self.send_to_each(&generation, &look, self.connect_timeout)
-            .await
     }
 
     /// The present connections, and whether Redis is trusted on them.
@@ -384,6 +390,7 @@ impl Link {
             next: AtomicUsize::new(0),
             is_recovered: AtomicBool::new(false),
             seen: AtomicU64::new(0),
+            history: OnceLock::new(),
         });
         self.generation.store(Some(Arc::clone(&generation)));
         Ok(generation)

@@ -72,13 +72,14 @@ pub struct RedisBackend {
     lease: Duration,
     counters: Counters,
     forged: AtomicU64,
+    forget_copies: Arc<dyn Fn() + Send + Sync>,
     keeper: AbortHandle,
 }
 
 impl RedisBackend {
     /// A backend that connects by itself, now and whenever the connection is lost. Each time, what it
-    /// missed of the log's changes is made up for; then `before_trust` is done, before Redis is
-    /// trusted: whatever is copied from it must be dropped there.
+    /// missed of the log's changes is made up for. `forget_copies` drops whatever was copied from it: it
+    /// is called before Redis is trusted again, and when it turns out to be another than it was.
     ///
     /// # Errors
     /// Where the settings can never lead to a connection.
@@ -88,17 +89,18 @@ impl RedisBackend {
     pub fn new(
         settings: &RedisSettings,
         log: Arc<dyn ChangeLog>,
-        before_trust: impl Fn() + Send + Sync + 'static,
+        forget_copies: impl Fn() + Send + Sync + 'static,
     ) -> Result<Self, RedisServerError> {
         let link = Arc::new(Link::new(settings)?);
         let names = Names::new(&settings.namespace, &settings.log);
         let marks = Arc::new(Marks::new()?);
+        let forget_copies: Arc<dyn Fn() + Send + Sync> = Arc::new(forget_copies);
         let recovery = Recovery {
             link: Arc::clone(&link),
             names: names.clone(),
             marks: Arc::clone(&marks),
             log,
-            before_trust: Box::new(before_trust),
+            forget_copies: Arc::clone(&forget_copies),
         };
         Ok(Self {
             link,
@@ -108,6 +110,7 @@ impl RedisBackend {
             lease: settings.lease,
             counters: Counters::new(),
             forged: AtomicU64::new(0),
+            forget_copies,
             keeper: tokio::spawn(recovery.keep()).abort_handle(),
         })
     }
@@ -377,6 +380,7 @@ impl CacheBackend for RedisBackend {
         let call = Script::Fill
             .call()
             .keys(self.names_of(key))
+            .key(self.names.watermark().to_owned())
             .keys(self.names.marks(key.group()))
             .bytes(ticket.epoch().to_be_bytes())
             .number(ticket.order())
@@ -452,6 +456,11 @@ impl CacheBackend for RedisBackend {
                 // Passed without a confirmed void (recovery rule 1).
                 self.link
                     .doubt(&format!("a change was not voided in it: {why}"));
+                if matches!(why, NoAnswer::Changed) {
+                    // Before the position moves on: until the next recovery near answers, and it may
+                    // have copied what was not to be believed.
+                    (self.forget_copies)();
+                }
                 Voided::Unconfirmed
             }
         }

@@ -36,14 +36,16 @@ const SLOW_BEATS: u32 = 2;
 /// How often Redis is heard, so that readiness is true when nobody asks anything.
 const HEARTBEAT: Duration = Duration::from_secs(1);
 
+const DIFFERENT: &str = "its connections lead to different servers";
+
 /// Brings Redis back to be trusted, for as long as the backend lives.
 pub(super) struct Recovery {
     pub(super) link: Arc<Link>,
     pub(super) names: Names,
     pub(super) marks: Arc<Marks>,
     pub(super) log: Arc<dyn ChangeLog>,
-    /// What must be done besides, before Redis is trusted again.
-    pub(super) before_trust: Box<dyn Fn() + Send + Sync>,
+    /// Drops what was copied from Redis.
+    pub(super) forget_copies: Arc<dyn Fn() + Send + Sync>,
 }
 
 impl Recovery {
@@ -78,49 +80,62 @@ impl Recovery {
 
     /// Requests that go unanswered are counted; here, where nobody waits, one is enough. Answers how
     /// often in turn Redis was slower than reads can do with.
-    ///
-    /// A server that was made a replica keeps its connections, and takes over another's data, which
-    /// may be old.
     async fn hear(&self, slow: u32) -> u32 {
         let asked = Instant::now();
-        match self.link.hear().await {
-            Ok(answers) if !answers.iter().all(is_master) => {
-                self.link.doubt("it is a replica");
-                0
-            }
+        let why = match self.listen().await {
             // A miss takes three round trips in that time.
-            Ok(_) if asked.elapsed() <= self.link.share() / 3 => {
-                self.compare().await;
-                0
-            }
-            Ok(_) if slow < SLOW_BEATS => slow + 1,
-            Ok(_) => {
-                self.link.doubt(&self.too_slow().to_string());
-                0
-            }
-            Err(why) => {
-                self.link.doubt(&why.to_string());
-                0
-            }
+            Ok(()) if asked.elapsed() <= self.link.share() / 3 => return 0,
+            Ok(()) if slow < SLOW_BEATS => return slow + 1,
+            Ok(()) => self.too_slow(),
+            // Somebody else has noticed already.
+            Err(NoAnswer::NotSent) => return 0,
+            Err(why) => why,
+        };
+        self.link.doubt(&why.to_string());
+        if matches!(why, NoAnswer::Changed) {
+            (self.forget_copies)();
         }
+        0
     }
 
-    /// A Redis that came by other data on the same connection has another watermark, or none.
-    async fn compare(&self) {
-        let Ok((generation, true)) = self.link.connected() else {
-            return;
-        };
+    /// Whether Redis is what it was when it came to be trusted. One that was made a replica keeps its
+    /// connections and takes over another's data, which may be old, and a proxy may lead elsewhere
+    /// behind a connection that stays: then its history has another name, or the watermark has not got
+    /// as far as it had.
+    async fn listen(&self) -> Result<(), NoAnswer> {
+        let (generation, is_trusted) = self.link.connected()?;
+        if !is_trusted {
+            return Err(NoAnswer::NotSent);
+        }
         let seen = generation.seen();
         let mut look = cmd("MGET");
         look.arg(self.names.watermark());
-        let stored = match self.at_leisure(&generation, &look).await {
-            Ok(found) => from_redis_value_ref::<[Option<String>; 1]>(&found).unwrap_or_default(),
-            // Counted where it was sent.
-            Err(_) => return,
-        };
+        let (history, found) = tokio::try_join!(
+            self.history(&generation),
+            self.at_leisure(&generation, &look)
+        )?;
+        let stored = from_redis_value_ref::<[Option<String>; 1]>(&found).unwrap_or_default();
         let stored = stored[0].as_deref().and_then(Watermark::parse);
-        if stored.is_none_or(|stored| stored.position() < seen) {
-            self.link.doubt("its watermark is lost or behind");
+        let is_behind = stored.is_none_or(|stored| stored.position() < seen);
+        if is_behind || generation.history() != Some(history.as_str()) {
+            return Err(NoAnswer::Changed);
+        }
+        Ok(())
+    }
+
+    /// The name that Redis gives to its data's history (`master_replid`), the same on each connection.
+    async fn history(&self, generation: &Arc<Generation>) -> Result<String, NoAnswer> {
+        let mut look = cmd("INFO");
+        look.arg("replication");
+        let leisure = self.link.leisure();
+        let answers = self.link.send_to_each(generation, &look, leisure).await?;
+        let mut histories = answers.iter().map(history_of_master);
+        let first = histories.next().flatten();
+        let first = first.ok_or_else(|| NoAnswer::Failed("it is a replica".to_owned()))?;
+        if histories.all(|other| other.as_ref() == Some(&first)) {
+            Ok(first)
+        } else {
+            Err(NoAnswer::Failed(DIFFERENT.to_owned()))
         }
     }
 
@@ -155,7 +170,8 @@ impl Recovery {
             }
         }
         if self.link.breaker().doubts() == doubts {
-            (self.before_trust)();
+            // Recovery rule 6.
+            (self.forget_copies)();
             self.link.trust(&generation, doubts);
         }
         Ok(())
@@ -179,16 +195,11 @@ impl Recovery {
                 return Ok(texts.as_deref().and_then(Watermark::parse));
             }
         }
-        let why = "its connections lead to different servers";
-        Err(NoAnswer::Failed(why.to_owned()))
+        Err(NoAnswer::Failed(DIFFERENT.to_owned()))
     }
 
     async fn prepare(&self, generation: &Arc<Generation>) -> Result<(), NoAnswer> {
-        let mut look = cmd("INFO");
-        look.arg("replication");
-        if !is_master(&self.at_leisure(generation, &look).await?) {
-            return Err(NoAnswer::Failed("it is a replica".to_owned()));
-        }
+        generation.is_of(self.history(generation).await?);
         for script in Script::ALL {
             let mut load = cmd("SCRIPT");
             load.arg("LOAD").arg(script.code());
@@ -218,7 +229,8 @@ impl Recovery {
             let claim = Script::Claim.call().keys(names.clone()).key(mark.clone());
             let claim = claim.bytes(id).millis(LIFE).bytes("1").bytes("");
             let claimed = self.at_leisure(generation, &claim.by_hash()).await?;
-            let fill = Script::Fill.call().keys(names.clone()).key(mark.clone());
+            let fill = Script::Fill.call().keys(names.clone());
+            let fill = fill.keys([mark.clone(), mark.clone()]);
             let fill = fill.bytes(id).number(1).millis(LIFE).bytes("entry");
             let filled = self.at_leisure(generation, &fill.by_hash()).await?;
             let id = Value::BulkString(id.to_vec());
@@ -282,8 +294,11 @@ impl Recovery {
     }
 }
 
-/// Whether a server says that it is no replica.
-fn is_master(info: &Value) -> bool {
-    let text: String = from_redis_value_ref(info).unwrap_or_default();
-    text.lines().any(|line| line.trim() == "role:master")
+/// What a server calls its history; nothing if it is a replica.
+fn history_of_master(info: &Value) -> Option<String> {
+    let text: String = from_redis_value_ref(info).ok()?;
+    let mut lines = text.lines().map(str::trim);
+    let mut value = |name: &str| lines.find_map(|line| line.strip_prefix(name));
+    let is_master = value("role:")? == "master";
+    is_master.then(|| value("master_replid:").unwrap_or_default().to_owned())
 }

@@ -12,6 +12,6 @@ use alacena::cache::MemoryBackend;
 use alacena_lab::staged::{Fills, Staged};
 
 /// The memory backend, on a stage.
-fn staged(fills: Fills, delay: Duration) -> Arc<Staged> {
+pub(crate) fn staged(fills: Fills, delay: Duration) -> Arc<Staged> {
     Staged::with(Arc::new(MemoryBackend::new(64 << 20)), fills, delay)
 }

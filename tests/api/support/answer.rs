@@ -182,14 +182,19 @@ impl Answer {
     /// The ttl that a hit carries.
     #[track_caller]
     pub(crate) fn ttl(&self) -> i64 {
-        let status = self.cache_status();
-        let ttl = status
-            .split("; ")
-            .find_map(|part| part.strip_prefix("ttl="));
-        match ttl.and_then(|ttl| ttl.parse().ok()) {
+        match self.ttl_if_hit() {
             Some(ttl) => ttl,
             None => panic!("no ttl: {self:?}"),
         }
+    }
+
+    /// The same, if it is a hit.
+    pub(crate) fn ttl_if_hit(&self) -> Option<i64> {
+        let status = self.headers.get("cache-status")?.to_str().ok()?;
+        let ttl = status
+            .split("; ")
+            .find_map(|part| part.strip_prefix("ttl="));
+        ttl?.parse().ok()
     }
 
     /// Seconds to wait, which must be given and be at least one.

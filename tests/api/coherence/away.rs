@@ -1,0 +1,191 @@
+//! The log cannot be read, or tells too little.
+
+use std::time::Duration;
+
+use alacena_lab::servers::Postgres;
+use serde_json::json;
+use tokio::task::block_in_place;
+
+use super::{Two, of_two};
+use crate::support::{Storage, TestApp, eventually};
+
+/// An instance whose database does not answer cannot know what the others change: what it has is past
+/// its time, up to a limit.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_instance_has_that_is_cut_off_from_the_database_is_past_its_time() {
+    let mut postgres = block_in_place(Postgres::start).expect("a server of one's own");
+    let url = block_in_place(|| postgres.create_database()).expect("it makes databases");
+    let config = "database.wait = '500ms'\ndatabase.timeout = '1s'\ncache.stale_limit = '3s'\n\
+                  [cache.log]\nout_of_touch = '300ms'";
+    let app = TestApp::start_at(&url, "memory", config).await;
+    let admin = app.admin().await;
+    let (product, _) = app.new_product(&admin).await;
+    let read = || app.get(&product).by(&admin);
+    eventually("it is cached for long", async || {
+        read().await.expect(200).ttl_if_hit() > Some(60)
+    })
+    .await;
+    block_in_place(|| postgres.kill()).expect("it dies");
+    eventually("it is past its time", async || {
+        read()
+            .await
+            .expect(200)
+            .ttl_if_hit()
+            .is_some_and(|ttl| ttl < 0)
+    })
+    .await;
+    // The caller too is accepted within the limit only.
+    eventually("the limit is reached", async || {
+        read().await.status.as_u16() == 503
+    })
+    .await;
+    block_in_place(|| postgres.start_again()).expect("it starts");
+    eventually("it is cached again", async || {
+        let answer = read().await;
+        answer.status.as_u16() == 200 && answer.ttl_if_hit() > Some(60)
+    })
+    .await;
+    app.stop().await;
+}
+
+of_two!(
+    an_instance_that_missed_more_than_the_log_keeps_forgets_what_it_has,
+    "[cache.log]\nout_of_touch = '60s'"
+);
+async fn an_instance_that_missed_more_than_the_log_keeps_forgets_what_it_has(two: Two) {
+    let Two {
+        one, other, admin, ..
+    } = &two;
+    let (product, _) = one.new_product(admin).await;
+    for app in [one, other] {
+        app.get(&product).by(admin).await.expect(200);
+    }
+    // Changed, and the log that tells of it lost, in one transaction.
+    one.truth().execute(
+        "BEGIN; UPDATE products SET name = 'Unheard of'; DELETE FROM cache_changes; \
+         INSERT INTO cache_changes (kind) VALUES ('begin'); COMMIT",
+    );
+    for app in [one, other] {
+        eventually("it is seen all the same", async || {
+            app.get(&product)
+                .by(admin)
+                .await
+                .expect(200)
+                .body
+                .contains("Unheard of")
+        })
+        .await;
+    }
+    // And the log is followed as before.
+    let name = json!({ "name": "Heard of" });
+    one.patch(&product).by(admin).json(&name).await.expect(200);
+    eventually("it is heard of", async || {
+        other
+            .get(&product)
+            .by(admin)
+            .await
+            .expect(200)
+            .body
+            .contains("Heard of")
+    })
+    .await;
+    two.stop().await;
+}
+
+of_two!(more_changes_at_once_than_are_worth_telling_are_seen);
+async fn more_changes_at_once_than_are_worth_telling_are_seen(two: Two) {
+    let Two {
+        one, other, admin, ..
+    } = &two;
+    let (product, _) = one.new_product(admin).await;
+    let many = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 12000) \
+                INSERT INTO products (name, price_cents, stock, is_active, created_at, updated_at) \
+                SELECT 'Many', 1, 1, true, '2026-01-01 00:00:00', '2026-01-01 00:00:00' FROM n";
+    one.truth().execute(many);
+    for app in [one, other] {
+        app.get(&product).by(admin).await.expect(200);
+        app.get("/products/11000").by(admin).await.expect(200);
+    }
+    one.truth().execute("UPDATE products SET name = 'All'");
+    for app in [one, other] {
+        for path in [product.as_str(), "/products/11000"] {
+            eventually("it is seen", async || {
+                app.get(path)
+                    .by(admin)
+                    .await
+                    .expect(200)
+                    .body
+                    .contains("All")
+            })
+            .await;
+        }
+    }
+    two.stop().await;
+}
+
+/// Where a transaction elsewhere in the cluster is older than the log, there is no settled row yet.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_is_younger_than_an_open_transaction_is_followed() {
+    let postgres = block_in_place(Postgres::start).expect("a server of one's own");
+    let (url, elsewhere) = block_in_place(|| {
+        let elsewhere = postgres.create_database().expect("it makes databases");
+        (
+            postgres.create_database().expect("it makes databases"),
+            elsewhere,
+        )
+    });
+    let mut old = crate::support::Truth::at(&elsewhere);
+    old.execute("CREATE TABLE t (); BEGIN; SELECT pg_current_xact_id(); CREATE TABLE u ()");
+    let app = TestApp::start_at(&url, "memory", "").await;
+    let admin = app.admin().await;
+    let (product, _) = app.new_product(&admin).await;
+    app.get(&product).by(&admin).await.expect(200);
+    // A few looks later it is still there, and a change behind its back is seen.
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert!(app.get(&product).by(&admin).await.expect(200).is_hit());
+    assert_eq!(app.stats(&admin).await["distrusts"], 0);
+    app.truth().execute("UPDATE products SET name = 'By hand'");
+    eventually("it is seen", async || {
+        app.get(&product)
+            .by(&admin)
+            .await
+            .expect(200)
+            .body
+            .contains("By hand")
+    })
+    .await;
+    old.execute("COMMIT");
+    assert_eq!(app.stats(&admin).await["distrusts"], 0);
+    app.stop().await;
+}
+
+/// A void that never comes, as when its process dies between commit and void.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_whose_void_never_comes_is_seen_all_the_same() {
+    use alacena_lab::staged::{At, Fills};
+    for storage in [Storage::Sqlite, Storage::Postgres] {
+        let staged = crate::consistency::staged(Fills::ByTicket, Duration::ZERO);
+        let config = "database.timeout = '500ms'";
+        let app = TestApp::start_with(storage, staged.clone(), config).await;
+        let admin = app.admin().await;
+        let (product, _) = app.new_product(&admin).await;
+        app.get(&product).by(&admin).await.expect(200);
+        let cue = staged.hang(At::Void, "product:1");
+        let change = json!({ "name": "Changed" });
+        let write = app.patch(&product).by(&admin).json(&change).into_future();
+        let write = tokio::spawn(write);
+        let curtain = cue.reached().await;
+        eventually("it is seen", async || {
+            app.get(&product)
+                .by(&admin)
+                .await
+                .expect(200)
+                .body
+                .contains("Changed")
+        })
+        .await;
+        write.await.expect("no panic").problem(503, "unavailable");
+        drop(curtain);
+        app.stop().await;
+    }
+}
