@@ -15,12 +15,14 @@ use crate::cache::{
     Cache, CacheBackend, Clock, MemoryBackend, NullBackend, Position, Progress, RedisAddress,
     RedisBackend, RedisServer, RedisSettings, SystemClock, Tasks, TieredBackend,
 };
-use crate::coherence::{Follow, Log, Tailer, keep_trimmed};
+use crate::coherence::{
+    Coherence, Follow, Log, Observer, ObserverStats, Tailer, TailerStats, Truth, keep_trimmed,
+};
 use crate::config::{BackendKind, Config, DEVELOPMENT_ADMIN, MigrateMode, RedisConfig, RedisMode};
 use crate::db::{Database, LogReader};
 use crate::domain::{Email, Password};
-use crate::http::{self, BodyLimits, Measured, Metrics, Observer, TrustedProxies};
-use crate::service::{Services, made_stale};
+use crate::http::{self, BodyLimits, Measured, Metrics, Telemetry, TrustedProxies};
+use crate::service::{Services, made_stale, name_version, truth};
 
 /// What the key that authenticates cache entries is derived for.
 const ENTRIES: &str = "alacena 2026-11-23 cache entries in a shared store";
@@ -33,7 +35,7 @@ pub struct Application {
     metrics_server: Option<Server>,
     tasks: Tasks,
     tailer: Option<Tailer>,
-    trimmer: AbortOnDrop,
+    background: Vec<AbortOnDrop>,
     shutdown_timeout: Duration,
 }
 
@@ -102,15 +104,41 @@ impl Application {
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let cache = Cache::new(backend, Arc::clone(&clock), tasks.clone());
         // Where nothing is kept, nothing goes stale.
+        let log = &config.cache.log;
+        let mut background = vec![AbortOnDrop::spawn(keep_trimmed(
+            database.apart(),
+            log.age,
+            log.rows,
+        ))];
+        let (tailed, observed) = (TailerStats::default(), ObserverStats::default());
         let (cache, tailer) = if config.cache.backend == BackendKind::Off {
             (cache, None)
         } else {
-            let (cache, tailer) = follow(config, cache, clock, reader)?;
+            let progress = progress(config, &reader, &*clock);
+            let cache = cache.following(Arc::clone(&progress));
+            background.push(AbortOnDrop::spawn(
+                Observer {
+                    cache: cache.clone(),
+                    progress: Arc::clone(&progress),
+                    clock: Arc::clone(&clock),
+                    truth: truth_of(database.apart()),
+                    name_version,
+                    rate: config.cache.observer.rate,
+                    stats: observed.clone(),
+                }
+                .observe(),
+            ));
+            let follow = Follow {
+                cache: cache.clone(),
+                progress,
+                clock,
+                made_stale,
+                poll: log.poll,
+                stats: tailed.clone(),
+            };
+            let tailer = Tailer::start(reader, follow).context("following the change log")?;
             (cache, Some(tailer))
         };
-        let log = &config.cache.log;
-        let trimming = keep_trimmed(database.clone(), log.age, log.rows);
-        let trimmer = AbortOnDrop(tokio::spawn(trimming).abort_handle());
         let services = Services::new(config, &database, &cache)?;
         ensure_admin(config, &services).await?;
 
@@ -135,6 +163,7 @@ impl Application {
                 cache: cache.clone(),
                 sessions: services.sessions.clone(),
                 database: database.clone(),
+                coherence: Coherence { tailed, observed },
             },
             database,
             services,
@@ -155,7 +184,7 @@ impl Application {
             metrics_server,
             tasks,
             tailer,
-            trimmer,
+            background,
             shutdown_timeout,
         })
     }
@@ -184,7 +213,7 @@ impl Application {
     /// # Errors
     /// Where a server fails.
     pub async fn run(self) -> Result<()> {
-        let _trimmer = self.trimmer;
+        let _background = self.background;
         let metrics = self.metrics_server.map(|server| tokio::spawn(server));
         self.server.await?;
         if let Some(metrics) = metrics {
@@ -205,6 +234,12 @@ impl Application {
 
 /// A task that ends with whoever has this.
 struct AbortOnDrop(AbortHandle);
+
+impl AbortOnDrop {
+    fn spawn(task: impl Future<Output = ()> + Send + 'static) -> Self {
+        Self(tokio::spawn(task).abort_handle())
+    }
+}
 
 impl Drop for AbortOnDrop {
     fn drop(&mut self) {
@@ -232,7 +267,7 @@ impl Parts {
             time: server.request_timeout,
         };
         let factory = move || {
-            let observer = Observer::new(self.metrics.clone(), log, proxies.clone());
+            let telemetry = Telemetry::new(self.metrics.clone(), log, proxies.clone());
             let Services {
                 users,
                 products,
@@ -249,10 +284,10 @@ impl Parts {
                 .app_data(web::Data::new(proxies.clone()))
                 .configure(|routes| {
                     if with_metrics {
-                        http::metrics_route(routes, &observer);
+                        http::metrics_route(routes, &telemetry);
                     }
                 })
-                .configure(|routes| http::routes(routes, &observer, limits))
+                .configure(|routes| http::routes(routes, &telemetry, limits))
         };
         let workers = match server.workers {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
@@ -272,7 +307,7 @@ impl Parts {
     fn metrics_server(&self, config: &Config, listener: TcpListener) -> Result<Server> {
         let (metrics, measured) = (self.metrics.clone(), self.measured.clone());
         let factory = move || {
-            let observer = Observer::new(
+            let telemetry = Telemetry::new(
                 metrics.clone(),
                 crate::config::AccessLog::Off,
                 TrustedProxies::default(),
@@ -280,8 +315,8 @@ impl Parts {
             App::new()
                 .app_data(web::Data::new(metrics.clone()))
                 .app_data(web::Data::new(measured.clone()))
-                .configure(|routes| http::metrics_route(routes, &observer))
-                .configure(|routes| http::unknown_routes(routes, &observer))
+                .configure(|routes| http::metrics_route(routes, &telemetry))
+                .configure(|routes| http::unknown_routes(routes, &telemetry))
         };
         Ok(HttpServer::new(factory)
             .workers(1)
@@ -322,31 +357,27 @@ async fn log_reader(database: &Database) -> Result<LogReader> {
     reader.context("reading the change log")
 }
 
-/// The cache, which from now on knows what the log tells of.
-fn follow(
-    config: &Config,
-    cache: Cache,
-    clock: Arc<dyn Clock>,
-    reader: LogReader,
-) -> Result<(Cache, Tailer)> {
+/// How far the log is followed: to where the reader is.
+fn progress(config: &Config, reader: &LogReader, clock: &dyn Clock) -> Arc<Progress> {
     let log = &config.cache.log;
     let horizon = u64::try_from(reader.place().horizon()).unwrap_or_default();
-    let progress = Arc::new(Progress::new(
+    Arc::new(Progress::new(
         Position::new(horizon),
         clock.now(),
         log.out_of_touch,
         log.patience,
-    ));
-    let cache = cache.following(Arc::clone(&progress));
-    let follow = Follow {
-        cache: cache.clone(),
-        progress,
-        clock,
-        made_stale,
-        poll: log.poll,
-    };
-    let tailer = Tailer::start(reader, follow).context("following the change log")?;
-    Ok((cache, tailer))
+    ))
+}
+
+/// What the database says should be cached.
+fn truth_of(database: Database) -> Truth {
+    Arc::new(move |key| {
+        let database = database.clone();
+        Box::pin(async move {
+            let told = truth(&database, &key).await?;
+            Some(told.map_err(|error| error.to_string()))
+        })
+    })
 }
 
 /// The Redis that the configuration names, which need not be there. Recovering it empties `near`

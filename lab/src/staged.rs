@@ -213,6 +213,17 @@ impl CacheBackend for Staged {
         self.set(key, now).is_some() || self.inner.exists(key, now).await
     }
 
+    async fn sample(&self, most: usize) -> Vec<Key> {
+        self.inner.sample(most).await
+    }
+
+    async fn copies(&self, key: &Key, now: Timestamp) -> Vec<(Tier, Entry)> {
+        match self.set(key, now) {
+            Some(entry) => vec![(Tier::Near, entry)],
+            None => self.inner.copies(key, now).await,
+        }
+    }
+
     async fn increment(&self, counter: &str, by: i64, window: Duration, now: Timestamp) -> Count {
         self.inner.increment(counter, by, window, now).await
     }

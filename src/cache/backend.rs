@@ -255,6 +255,17 @@ pub trait CacheBackend: Send + Sync + 'static {
     /// Whether there is an entry under the key that answers reads.
     async fn exists(&self, key: &Key, now: Timestamp) -> bool;
 
+    /// Some of the keys that it has, of each tier up to about so many, others each time: for whoever
+    /// looks after what is kept. A sample may be empty.
+    async fn sample(&self, _: usize) -> Vec<Key> {
+        Vec::new()
+    }
+
+    /// What is under the key in each tier and answers reads there.
+    async fn copies(&self, _: &Key, _: Timestamp) -> Vec<(Tier, Entry)> {
+        Vec::new()
+    }
+
     /// Adds to a counter and answers its new value. A counter starts at zero, never goes below, and
     /// is forgotten `window` after it left zero. Counters are not entries: nothing voids or clears them.
     async fn increment(&self, counter: &str, by: i64, window: Duration, now: Timestamp) -> Count;

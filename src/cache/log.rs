@@ -8,7 +8,7 @@ use super::pattern::Pattern;
 
 /// A position in the change log of the source of truth: that of one change, or the end of all that
 /// are settled. Greater is later.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Position(u64);
 
 impl Position {

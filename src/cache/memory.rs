@@ -327,6 +327,29 @@ impl CacheBackend for MemoryBackend {
         self.peek(key, now).is_some()
     }
 
+    async fn sample(&self, most: usize) -> Vec<Key> {
+        // It looks at every entry once, which takes a while.
+        let entries = self.entries.clone();
+        let sampled = tokio::task::spawn_blocking(move || {
+            let mut keys = Vec::with_capacity(most);
+            // Reservoir sampling (Vitter's algorithm R, 1985).
+            for (seen, (key, _)) in entries.iter().enumerate() {
+                if seen < most {
+                    keys.push(Key::clone(&key));
+                } else if let Some(place) = keys.get_mut(fastrand::usize(..=seen)) {
+                    *place = Key::clone(&key);
+                }
+            }
+            keys
+        });
+        sampled.await.unwrap_or_default()
+    }
+
+    async fn copies(&self, key: &Key, now: Timestamp) -> Vec<(Tier, Entry)> {
+        let copy = self.peek(key, now);
+        copy.map(|entry| (Tier::Near, entry)).into_iter().collect()
+    }
+
     async fn increment(&self, counter: &str, by: i64, window: Duration, now: Timestamp) -> Count {
         self.counters.add(counter, by, window, now)
     }

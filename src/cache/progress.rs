@@ -52,10 +52,15 @@ impl Progress {
         self.looked.store(looked.millis(), Ordering::SeqCst);
     }
 
+    /// When the last look at the log began.
+    pub fn looked(&self) -> Timestamp {
+        Timestamp::from_millis(self.looked.load(Ordering::SeqCst))
+    }
+
     /// Since when nothing is known of changes, if that is too long.
     #[inline]
     pub(super) fn out_of_touch(&self, now: Timestamp) -> Option<Timestamp> {
-        let looked = Timestamp::from_millis(self.looked.load(Ordering::SeqCst));
+        let looked = self.looked();
         (now.since(looked) > self.limit).then_some(looked)
     }
 

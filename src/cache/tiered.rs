@@ -206,6 +206,18 @@ impl CacheBackend for TieredBackend {
         (self.reads_near() && self.near.exists(key, now).await) || self.far.exists(key, now).await
     }
 
+    async fn sample(&self, most: usize) -> Vec<Key> {
+        let mut keys = self.near.sample(most).await;
+        keys.extend(self.far.sample(most).await);
+        keys
+    }
+
+    async fn copies(&self, key: &Key, now: Timestamp) -> Vec<(Tier, Entry)> {
+        let mut copies = self.near.copies(key, now).await;
+        copies.extend(self.far.copies(key, now).await);
+        copies
+    }
+
     async fn increment(&self, counter: &str, by: i64, window: Duration, now: Timestamp) -> Count {
         self.far.increment(counter, by, window, now).await
     }

@@ -31,6 +31,8 @@ pub struct Follow {
     pub made_stale: MadeStale,
     /// How long it rests between two looks.
     pub poll: Duration,
+    /// What came of it.
+    pub stats: TailerStats,
 }
 
 /// How long changes took to be applied. Clones share it.
@@ -38,6 +40,14 @@ pub struct Follow {
 pub struct TailerStats {
     /// Seconds from the change itself to its having been applied here.
     pub lag: Histogram,
+}
+
+impl Default for TailerStats {
+    fn default() -> Self {
+        Self {
+            lag: Histogram::new(BOUNDS),
+        }
+    }
 }
 
 /// Follows the change log on a thread of its own, and applies to the cache what it tells of: what
@@ -49,7 +59,6 @@ pub struct TailerStats {
 pub struct Tailer {
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
-    stats: TailerStats,
 }
 
 impl Tailer {
@@ -62,27 +71,17 @@ impl Tailer {
     /// Outside a Tokio runtime.
     pub fn start(reader: LogReader, follow: Follow) -> std::io::Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
-        let stats = TailerStats {
-            lag: Histogram::new(BOUNDS),
-        };
         let tail = Tailing {
             reader,
             follow,
             runtime: Handle::current(),
-            stats: stats.clone(),
             stop: Arc::clone(&stop),
         };
         let thread = std::thread::Builder::new().name("tailer".into());
         Ok(Self {
             stop,
             thread: Some(thread.spawn(move || tail.run())?),
-            stats,
         })
-    }
-
-    /// How long changes took to be applied.
-    pub fn stats(&self) -> TailerStats {
-        self.stats.clone()
     }
 
     /// Ends it, and waits for that as long as the database may take to answer.
@@ -104,7 +103,6 @@ struct Tailing {
     reader: LogReader,
     follow: Follow,
     runtime: Handle,
-    stats: TailerStats,
     stop: Arc<AtomicBool>,
 }
 
@@ -158,7 +156,10 @@ impl Tailing {
 
     fn measure(&self, tail: &Tail, took: Duration) {
         for logged in &tail.changes {
-            self.stats.lag.observe((logged.age + took).as_secs_f64());
+            self.follow
+                .stats
+                .lag
+                .observe((logged.age + took).as_secs_f64());
         }
     }
 }

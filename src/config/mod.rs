@@ -10,6 +10,7 @@ pub use layers::{Location, load};
 pub(crate) use model::mask_url;
 pub use model::{
     AccessLog, AuthConfig, BackendKind, CacheConfig, Config, DatabaseConfig, LogConfig,
-    MemoryConfig, MigrateMode, Profile, RedisConfig, RedisMode, ServerConfig, Synchronous,
+    MemoryConfig, MigrateMode, ObserverConfig, Profile, RedisConfig, RedisMode, ServerConfig,
+    Synchronous,
 };
 pub use validate::DEVELOPMENT_ADMIN;

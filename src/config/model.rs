@@ -148,6 +148,7 @@ pub struct CacheConfig {
     pub memory: MemoryConfig,
     pub redis: RedisConfig,
     pub log: LogConfig,
+    pub observer: ObserverConfig,
 }
 
 /// Which backend keeps the copies.
@@ -192,6 +193,17 @@ pub struct LogConfig {
     #[serde(with = "humantime_serde")]
     pub age: Duration,
     pub rows: u32,
+}
+
+/// The observer, which compares what is cached with the database.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+#[expect(
+    missing_docs,
+    reason = "config/default.toml documents each key where it is set"
+)]
+pub struct ObserverConfig {
+    pub rate: f64,
 }
 
 /// The Redis that the backends `redis` and `tiered` share with other instances.

@@ -131,6 +131,9 @@ pub(super) fn validate(config: &Config, profile: &Profile) -> Result<(), Refusal
             "must be shorter than cache.log.out_of_touch".into(),
         );
     }
+    if !(0.0..=1000.0).contains(&cache.observer.rate) {
+        return refuse("cache.observer.rate", "must be from 0 to 1000".into());
+    }
     if cache.log.rows < 100 {
         return refuse("cache.log.rows", "must be at least 100".into());
     }

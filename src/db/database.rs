@@ -80,6 +80,20 @@ impl Database {
         }
     }
 
+    /// The same database through one connection of its own, whose statements are not counted: for what
+    /// nobody waits for.
+    pub fn apart(&self) -> Self {
+        let manager = self.manager.uncounted();
+        let pool = new_pool(&manager, 1, self.wait, &self.reach);
+        Self {
+            pool: Arc::new(RwLock::new(pool)),
+            pool_size: 1,
+            connections: Arc::new(Semaphore::new(1)),
+            manager,
+            ..self.clone()
+        }
+    }
+
     /// How many statements have been sent so far.
     pub fn queries(&self) -> u64 {
         self.queries.load(Ordering::Relaxed)

@@ -7,15 +7,15 @@ use utoipa::ToSchema;
 use super::caller::Authenticated;
 use super::client::TrustedProxies;
 use super::input::Form;
-use super::observe::Observer;
 use super::problem::{Problem, no_token};
 use super::respond::found;
+use super::telemetry::Telemetry;
 use crate::domain::{FieldError, Password, User};
 use crate::service::{Sessions, Users};
 
-pub(super) fn routes(config: &mut ServiceConfig, observer: &Observer) {
-    config.service(observer.resource("/auth/login", [web::post().to(login)]));
-    config.service(observer.resource("/auth/me", [web::get().to(me), web::head().to(me)]));
+pub(super) fn routes(config: &mut ServiceConfig, telemetry: &Telemetry) {
+    config.service(telemetry.resource("/auth/login", [web::post().to(login)]));
+    config.service(telemetry.resource("/auth/me", [web::get().to(me), web::head().to(me)]));
 }
 
 /// The password form of OAuth 2.0 (RFC 6749, 4.3.2). What else its clients send is not looked at.

@@ -5,17 +5,18 @@ use utoipa::{IntoParams, ToSchema};
 
 use super::caller::Admin;
 use super::input::query;
-use super::observe::Observer;
+use super::metrics::Measured;
 use super::position;
 use super::problem::Problem;
+use super::telemetry::Telemetry;
 use crate::cache::{Cache, Key, Pattern, Position};
 use crate::db::Database;
 use crate::service::{Error, Sessions};
 
-pub(super) fn routes(config: &mut ServiceConfig, observer: &Observer) {
-    config.service(observer.resource("/cache/stats", [web::get().to(stats)]));
-    config.service(observer.resource("/cache/clear", [web::delete().to(clear)]));
-    config.service(observer.resource("/cache/exists", [web::get().to(exists)]));
+pub(super) fn routes(config: &mut ServiceConfig, telemetry: &Telemetry) {
+    config.service(telemetry.resource("/cache/stats", [web::get().to(stats)]));
+    config.service(telemetry.resource("/cache/clear", [web::delete().to(clear)]));
+    config.service(telemetry.resource("/cache/exists", [web::get().to(exists)]));
 }
 
 /// Whether the cache does its work.
@@ -74,7 +75,7 @@ pub(super) struct Stats {
     voids: u64,
     /// Writes whose void Redis did not confirm. It is not trusted after one.
     voids_unconfirmed: u64,
-    /// Times everything was distrusted because it was not known what a write had changed.
+    /// Times everything was distrusted because it was not known what had changed.
     distrusts: u64,
     /// Checks of callers that the cache answered. They count among no reads.
     caller_hits: u64,
@@ -86,6 +87,18 @@ pub(super) struct Stats {
     redis_failures: u64,
     /// Entries in Redis that this service had not stored there. They were refused and removed.
     redis_forged: u64,
+    /// Every change before this position of the change log is applied here; 0 without a cache.
+    log_position: u64,
+    /// Milliseconds since the change log was looked at.
+    log_age_ms: u64,
+    /// Changes that it told of.
+    log_changes: u64,
+    /// Keys that the observer compared with the database.
+    observer_checked: u64,
+    /// Copies that did not agree with it, though nothing was on its way to them. They were removed.
+    observer_inconsistent: u64,
+    /// The longest, in seconds, that the observer saw a copy stay behind the database.
+    observer_seconds_to_consistency: f64,
 }
 
 /// How the cache is doing
@@ -98,6 +111,7 @@ pub(super) async fn stats(
     _admin: Admin,
     cache: web::Data<Cache>,
     sessions: web::Data<Sessions>,
+    measured: web::Data<Measured>,
 ) -> HttpResponse {
     let backend = cache.backend_stats().await;
     let done = cache.stats();
@@ -108,6 +122,8 @@ pub(super) async fn stats(
         0 => backend.used_memory,
         of_redis => of_redis,
     };
+    let (log_position, log_age) = cache.followed().unwrap_or_default();
+    let observed = &measured.coherence.observed;
     let stats = Stats {
         status: match (cache.is_available(), &trouble) {
             (true, None) => Status::Available,
@@ -136,6 +152,12 @@ pub(super) async fn stats(
         redis_commands: far.commands,
         redis_failures: far.failures,
         redis_forged: far.forged,
+        log_position: log_position.number(),
+        log_age_ms: u64::try_from(log_age.as_millis()).unwrap_or(u64::MAX),
+        log_changes: done.log_entries,
+        observer_checked: observed.checked(),
+        observer_inconsistent: observed.inconsistent(),
+        observer_seconds_to_consistency: observed.longest().as_secs_f64(),
     };
     HttpResponse::Ok()
         .insert_header((header::CACHE_CONTROL, "no-store"))

@@ -5,8 +5,8 @@ use serde_json::{Map, Value, json};
 use utoipa::OpenApi;
 use utoipa_swagger_ui::{Config, SwaggerUi};
 
-use super::observe::Observer;
 use super::problem::Body;
+use super::telemetry::Telemetry;
 use super::{auth, cache_admin, health, metrics, products, users};
 use crate::domain::FieldError;
 
@@ -308,10 +308,10 @@ struct Rendered(Bytes);
 const POLICY: &str = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; \
                       frame-ancestors 'none'; base-uri 'none'; form-action 'self'";
 
-pub(super) fn routes(config: &mut ServiceConfig, observer: &Observer) {
+pub(super) fn routes(config: &mut ServiceConfig, telemetry: &Telemetry) {
     let rendered = Rendered(document().to_string().into());
     config.app_data(web::Data::new(rendered));
-    config.service(observer.resource("/openapi.json", [web::get().to(openapi)]));
+    config.service(telemetry.resource("/openapi.json", [web::get().to(openapi)]));
     config.service(web::redirect("/docs", "/docs/"));
     let page = SwaggerUi::new("/{_:.*}").config(
         Config::new(["/openapi.json"])
@@ -325,7 +325,7 @@ pub(super) fn routes(config: &mut ServiceConfig, observer: &Observer) {
     config.service(
         web::scope("/docs")
             .wrap(policy)
-            .wrap(observer.of("/docs/{file}"))
+            .wrap(telemetry.of("/docs/{file}"))
             .service(page),
     );
 }

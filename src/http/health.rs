@@ -5,16 +5,16 @@ use actix_web::{HttpResponse, http::header};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use super::observe::Observer;
+use super::telemetry::Telemetry;
 use crate::cache::Cache;
 use crate::db::Database;
 
 /// How long the database may take to say that it is there.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-pub(super) fn routes(config: &mut ServiceConfig, observer: &Observer) {
-    config.service(observer.resource("/health/live", [web::get().to(live), web::head().to(live)]));
-    config.service(observer.resource(
+pub(super) fn routes(config: &mut ServiceConfig, telemetry: &Telemetry) {
+    config.service(telemetry.resource("/health/live", [web::get().to(live), web::head().to(live)]));
+    config.service(telemetry.resource(
         "/health/ready",
         [web::get().to(is_ready), web::head().to(is_ready)],
     ));

@@ -1,4 +1,5 @@
 use std::fmt;
+use std::time::Duration;
 
 use actix_web::http::header;
 use actix_web::web::{self, ServiceConfig};
@@ -7,12 +8,14 @@ use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, EncodeMetric, text};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::metrics::gauge::ConstGauge;
+use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 use super::counts::Metrics;
-use super::observe::Observer;
 use super::problem::{Kind, Problem};
-use crate::cache::{BackendStats, Cache, CacheStats};
+use super::telemetry::Telemetry;
+use crate::cache::{BackendStats, Cache, CacheStats, Position};
+use crate::coherence::Coherence;
 use crate::db::Database;
 use crate::service::Sessions;
 
@@ -25,6 +28,8 @@ pub struct Measured {
     pub sessions: Sessions,
     /// The database.
     pub database: Database,
+    /// What keeps the copies true.
+    pub coherence: Coherence,
 }
 
 /// Numbers as they are at the moment of the scrape.
@@ -35,6 +40,8 @@ struct Snapshot {
     backend: BackendStats,
     queries: u64,
     is_degraded: bool,
+    followed: Option<(Position, Duration)>,
+    coherence: Coherence,
 }
 
 impl Collector for Snapshot {
@@ -45,6 +52,8 @@ impl Collector for Snapshot {
             backend,
             queries,
             is_degraded,
+            followed,
+            coherence: Coherence { tailed, observed },
         } = self;
         let counters = [
             (
@@ -96,6 +105,21 @@ impl Collector for Snapshot {
                 "alacena_cache_distrusts",
                 "Times everything cached was distrusted",
                 reads.distrusts,
+            ),
+            (
+                "alacena_log_changes",
+                "Changes that the change log told of",
+                reads.log_entries,
+            ),
+            (
+                "alacena_observer_checked",
+                "Keys compared with the database",
+                observed.checked(),
+            ),
+            (
+                "alacena_observer_inconsistent",
+                "Copies that did not agree with the database and nothing was on its way to them",
+                observed.inconsistent(),
             ),
             (
                 "alacena_caller_checks_hits",
@@ -150,7 +174,7 @@ impl Collector for Snapshot {
             ),
             (
                 "alacena_cache_degraded",
-                "1 while Redis is not used",
+                "1 while Redis is not used, or the change log cannot be read",
                 u64::from(*is_degraded),
             ),
         ];
@@ -159,12 +183,46 @@ impl Collector for Snapshot {
             let encoder = encoder.encode_descriptor(name, help, None, gauge.metric_type())?;
             gauge.encode(encoder)?;
         }
+        if let Some((position, age)) = followed {
+            let gauge = ConstGauge::new(i64::try_from(position.number()).unwrap_or(i64::MAX));
+            let help = "Every change before this position of the change log is applied here";
+            gauge.encode(encoder.encode_descriptor(
+                "alacena_log_position",
+                help,
+                None,
+                gauge.metric_type(),
+            )?)?;
+            let gauge = ConstGauge::new(age.as_secs_f64());
+            let help = "Time since the change log was looked at";
+            gauge.encode(encoder.encode_descriptor(
+                "alacena_log_age_seconds",
+                help,
+                None,
+                gauge.metric_type(),
+            )?)?;
+        }
+        let histograms: [(&str, &str, &Histogram); 2] = [
+            (
+                "alacena_log_lag_seconds",
+                "Time from a change to its having been applied here",
+                &tailed.lag,
+            ),
+            (
+                "alacena_observer_seconds_to_consistency",
+                "Time from when a copy was found to be older than the database to when it was gone",
+                &observed.seconds_to_consistency,
+            ),
+        ];
+        for (name, help, histogram) in histograms {
+            let encoder = encoder.encode_descriptor(name, help, None, histogram.metric_type())?;
+            histogram.encode(encoder)?;
+        }
         Ok(())
     }
 }
 
-pub(super) fn routes(config: &mut ServiceConfig, observer: &Observer) {
-    config.service(observer.resource("/metrics", [web::get().to(metrics)]));
+pub(super) fn routes(config: &mut ServiceConfig, telemetry: &Telemetry) {
+    config.service(telemetry.resource("/metrics", [web::get().to(metrics)]));
 }
 
 /// Metrics
@@ -185,6 +243,8 @@ pub(super) async fn metrics(
         backend: measured.cache.backend_stats().await,
         queries: measured.database.queries(),
         is_degraded: measured.cache.trouble().is_some(),
+        followed: measured.cache.followed(),
+        coherence: measured.coherence.clone(),
     };
     let mut registry = Registry::default();
     registry.register_collector(Box::new(metrics.get_ref().clone()));

@@ -11,11 +11,11 @@ mod docs;
 mod health;
 mod input;
 mod metrics;
-mod observe;
 mod position;
 mod problem;
 mod products;
 mod respond;
+mod telemetry;
 mod users;
 
 use actix_web::web::{self, ServiceConfig};
@@ -25,7 +25,7 @@ pub use counts::Metrics;
 pub use docs::document;
 pub use input::BodyLimits;
 pub use metrics::Measured;
-pub use observe::{Observed, Observer};
+pub use telemetry::{Observed, Telemetry};
 
 /// The most bytes of a request's path and query together.
 const MAX_TARGET: usize = 4096;
@@ -36,26 +36,26 @@ const MAX_HEADERS: usize = 16 * 1024;
 /// Registers every route of the service.
 ///
 /// The services that the handlers use come as `web::Data`.
-pub fn routes(config: &mut ServiceConfig, observer: &Observer, limits: BodyLimits) {
+pub fn routes(config: &mut ServiceConfig, telemetry: &Telemetry, limits: BodyLimits) {
     config.app_data(limits);
     config.app_data(web::PayloadConfig::new(limits.size));
     // Most requested first: routes are tried in turn.
-    users::routes(config, observer);
-    products::routes(config, observer);
-    auth::routes(config, observer);
-    cache_admin::routes(config, observer);
-    health::routes(config, observer);
-    docs::routes(config, observer);
-    unknown_routes(config, observer);
+    users::routes(config, telemetry);
+    products::routes(config, telemetry);
+    auth::routes(config, telemetry);
+    cache_admin::routes(config, telemetry);
+    health::routes(config, telemetry);
+    docs::routes(config, telemetry);
+    unknown_routes(config, telemetry);
 }
 
 /// Answers whatever no route takes.
-pub fn unknown_routes(config: &mut ServiceConfig, observer: &Observer) {
+pub fn unknown_routes(config: &mut ServiceConfig, telemetry: &Telemetry) {
     let unknown = web::to(|| async { problem::Problem::of(problem::Kind::UnknownRoute) });
-    config.default_service(unknown.wrap(observer.of("unknown")));
+    config.default_service(unknown.wrap(telemetry.of("unknown")));
 }
 
 /// Registers `/metrics`, beside everything else or on an address of its own.
-pub fn metrics_route(config: &mut ServiceConfig, observer: &Observer) {
-    metrics::routes(config, observer);
+pub fn metrics_route(config: &mut ServiceConfig, telemetry: &Telemetry) {
+    metrics::routes(config, telemetry);
 }

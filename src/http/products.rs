@@ -7,9 +7,9 @@ use utoipa::ToSchema;
 use super::caller::{Admin, Calling};
 use super::conditional::expected;
 use super::input::{Json, PageQuery, id, page};
-use super::observe::Observer;
 use super::problem::Problem;
 use super::respond::{absent, created, found, listed, removed, written};
+use super::telemetry::Telemetry;
 use super::users::given;
 use crate::cache::Mode;
 use crate::domain::{
@@ -17,8 +17,8 @@ use crate::domain::{
 };
 use crate::service::Products;
 
-pub(super) fn routes(config: &mut ServiceConfig, observer: &Observer) {
-    config.service(observer.resource(
+pub(super) fn routes(config: &mut ServiceConfig, telemetry: &Telemetry) {
+    config.service(telemetry.resource(
         "/products/{id}",
         [
             web::get().to(get_product),
@@ -28,7 +28,7 @@ pub(super) fn routes(config: &mut ServiceConfig, observer: &Observer) {
             web::delete().to(delete_product),
         ],
     ));
-    config.service(observer.resource(
+    config.service(telemetry.resource(
         "/products",
         [
             web::get().to(list_products),

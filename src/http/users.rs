@@ -9,15 +9,15 @@ use super::caller::{Admin, Authenticated, Calling};
 use super::client::TrustedProxies;
 use super::conditional::expected;
 use super::input::{Json, PageQuery, id, page};
-use super::observe::Observer;
 use super::problem::{Kind, Problem};
 use super::respond::{absent, created, found, listed, removed, written};
+use super::telemetry::Telemetry;
 use crate::cache::{Mode, Read};
 use crate::domain::{Email, FullName, NewUser, Password, Role, User, UserChange, Validation};
 use crate::service::{CachedUser, UserPatch, Users};
 
-pub(super) fn routes(config: &mut ServiceConfig, observer: &Observer) {
-    config.service(observer.resource(
+pub(super) fn routes(config: &mut ServiceConfig, telemetry: &Telemetry) {
+    config.service(telemetry.resource(
         "/users/{id}",
         [
             web::get().to(get_user),
@@ -27,7 +27,7 @@ pub(super) fn routes(config: &mut ServiceConfig, observer: &Observer) {
             web::delete().to(delete_user),
         ],
     ));
-    config.service(observer.resource(
+    config.service(telemetry.resource(
         "/users",
         [
             web::get().to(list_users),
@@ -35,7 +35,7 @@ pub(super) fn routes(config: &mut ServiceConfig, observer: &Observer) {
             web::post().to(post_user),
         ],
     ));
-    config.service(observer.resource(
+    config.service(telemetry.resource(
         "/users/by-email/{email}",
         [
             web::get().to(get_user_by_email),

@@ -10,6 +10,7 @@ mod products;
 mod sessions;
 mod stale;
 mod throttle;
+mod truth;
 mod users;
 mod written;
 
@@ -21,6 +22,7 @@ pub use policies::Policies;
 pub use products::Products;
 pub use sessions::{Session, Sessions};
 pub use stale::made_stale;
+pub use truth::{name_version, truth};
 pub use users::{UserPatch, Users};
 
 pub use crate::auth::Claims;

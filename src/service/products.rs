@@ -10,8 +10,8 @@ use crate::db::{Committed, Database, Expected};
 use crate::domain::{NewProduct, Page, Product, ProductChange};
 
 const WHAT: &str = "product";
-const KIND: &str = "product";
-const LIST: Group = Group::new("products:list");
+pub(super) const KIND: &str = "product";
+pub(super) const LIST: Group = Group::new("products:list");
 
 /// Products, read through the cache.
 #[derive(Clone)]
@@ -46,7 +46,7 @@ impl Products {
     /// Why there is no answer.
     pub async fn get(&self, id: i64, mode: Mode) -> Result<Read<Document>, Error> {
         let db = self.db.clone();
-        let load = move || async move { db.product(id).await?.as_ref().map(document).transpose() };
+        let load = move || async move { load(&db, id).await };
         self.cache
             .read(&key(id), self.policies.product, mode, load)
             .await
@@ -58,10 +58,7 @@ impl Products {
     /// Why there is no answer.
     pub async fn list(&self, page: Page, mode: Mode) -> Result<Read<PageDocument>, Error> {
         let db = self.db.clone();
-        let load = move || async move {
-            let rows = db.products(and_one_more(page)).await?;
-            PageDocument::of(&rows, page.limit, |product| product.id).map(Some)
-        };
+        let load = move || async move { load_page(&db, page).await };
         self.cache
             .read(&page_key(LIST, page), self.policies.list, mode, load)
             .await
@@ -120,6 +117,15 @@ impl Products {
 /// What a change of the product of this id makes stale.
 pub(super) fn made_stale(id: i64) -> Change {
     Change::of(key(id)).and_group(LIST)
+}
+
+pub(super) async fn load(db: &Database, id: i64) -> Result<Option<Document>, Error> {
+    db.product(id).await?.as_ref().map(document).transpose()
+}
+
+pub(super) async fn load_page(db: &Database, page: Page) -> Result<Option<PageDocument>, Error> {
+    let rows = db.products(and_one_more(page)).await?;
+    PageDocument::of(&rows, page.limit, |product| product.id).map(Some)
 }
 
 fn key(id: i64) -> Key {

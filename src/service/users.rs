@@ -20,9 +20,9 @@ use crate::db::{Committed, Database, Expected, Modified};
 use crate::domain::{Email, NewUser, Page, Password, Role, UserChange};
 
 const WHAT: &str = "user";
-const KIND: &str = "user";
+pub(super) const KIND: &str = "user";
 const HINT: &str = "user:email";
-const LIST: Group = Group::new("users:list");
+pub(super) const LIST: Group = Group::new("users:list");
 const WRONG_PASSWORD: Error = Error::Forbidden("current_password is not right");
 
 /// Users, read through the cache.
@@ -104,7 +104,7 @@ impl Users {
         mode: Mode,
     ) -> Result<Read<CachedUser>, Error> {
         let db = self.db.clone();
-        let load = move || async move { CachedUser::of(db.user(id).await?.as_ref()) };
+        let load = move || async move { load(&db, id).await };
         cache.read(&key(id), self.policies.user, mode, load).await
     }
 
@@ -161,9 +161,7 @@ impl Users {
     async fn hint(&self, email: &Email, mode: Mode) -> Result<Read<Hint>, Error> {
         let (db, email) = (self.db.clone(), email.clone());
         let key = hint_key(&email);
-        let load = move || async move {
-            Ok::<_, Error>(db.user_by_email(&email).await?.map(|user| Hint(user.id)))
-        };
+        let load = move || async move { load_hint(&db, &email).await };
         self.uncounted
             .read(&key, self.policies.list, mode, load)
             .await
@@ -175,10 +173,7 @@ impl Users {
     /// Why there is no answer.
     pub async fn list(&self, page: Page, mode: Mode) -> Result<Read<PageDocument>, Error> {
         let db = self.db.clone();
-        let load = move || async move {
-            let rows = db.users(and_one_more(page)).await?;
-            PageDocument::of(&rows, page.limit, |user| user.id).map(Some)
-        };
+        let load = move || async move { load_page(&db, page).await };
         self.cache
             .read(&page_key(LIST, page), self.policies.list, mode, load)
             .await
@@ -427,6 +422,25 @@ pub(super) fn made_stale(id: i64, email: Option<&str>) -> Change {
     }
 }
 
+pub(super) async fn load(db: &Database, id: i64) -> Result<Option<CachedUser>, Error> {
+    CachedUser::of(db.user(id).await?.as_ref())
+}
+
+pub(super) async fn load_hint(db: &Database, email: &Email) -> Result<Option<Hint>, Error> {
+    Ok(db.user_by_email(email).await?.map(|user| Hint(user.id)))
+}
+
+pub(super) async fn load_page(db: &Database, page: Page) -> Result<Option<PageDocument>, Error> {
+    let rows = db.users(and_one_more(page)).await?;
+    PageDocument::of(&rows, page.limit, |user| user.id).map(Some)
+}
+
+/// The address in the name of a hint's key.
+pub(super) fn email_of(name: &str) -> Option<Email> {
+    let email = name.strip_prefix(HINT)?.strip_prefix(':')?;
+    Email::parse(email).ok()
+}
+
 fn key(id: i64) -> Key {
     Key::of_id(KIND, id)
 }
@@ -437,7 +451,7 @@ fn hint_key(email: &Email) -> Key {
 
 /// The id that an address led to.
 #[derive(Clone, Copy)]
-struct Hint(i64);
+pub(super) struct Hint(i64);
 
 impl Cacheable for Hint {
     fn to_bytes(&self) -> Bytes {

@@ -256,6 +256,21 @@ impl Cache {
         task.await.unwrap_or_default()
     }
 
+    /// Some of the keys that are cached, others each time.
+    pub async fn sample(&self, most: usize) -> Vec<Key> {
+        self.backend.sample(most).await
+    }
+
+    /// What is under the key in each tier and answers reads there.
+    pub async fn copies(&self, key: &Key) -> Vec<(Tier, Entry)> {
+        self.backend.copies(key, self.clock.now()).await
+    }
+
+    /// Removes a key whose copies are wrong.
+    pub async fn remove(&self, key: &Key) {
+        let _ = self.backend.void(&Change::of(key.clone()), None).await;
+    }
+
     /// Whether a key has an entry that answers reads.
     pub async fn exists(&self, key: &Key) -> bool {
         self.backend.exists(key, self.clock.now()).await
@@ -274,9 +289,21 @@ impl Cache {
         self.backend.is_available()
     }
 
-    /// Why the backend does less than it could, if it does.
+    /// Why the cache does less than it could, if it does.
     pub fn trouble(&self) -> Option<Arc<str>> {
-        self.backend.trouble()
+        let now = self.clock.now();
+        let lost = self.out_of_touch(now).map(|since| {
+            let seconds = now.since(since).as_secs();
+            format!("the change log could not be read for {seconds} s").into()
+        });
+        lost.or_else(|| self.backend.trouble())
+    }
+
+    /// How far the change log is followed, if it is, and how long ago it was looked at.
+    pub fn followed(&self) -> Option<(Position, Duration)> {
+        let progress = self.progress.as_ref()?;
+        let age = self.clock.now().since(progress.looked());
+        Some((progress.position(), age))
     }
 
     /// The backend's name.

@@ -72,6 +72,8 @@ pub struct RedisBackend {
     lease: Duration,
     counters: Counters,
     forged: AtomicU64,
+    /// Where the next sample begins.
+    cursor: AtomicU64,
     forget_copies: Arc<dyn Fn() + Send + Sync>,
     keeper: AbortHandle,
 }
@@ -110,6 +112,7 @@ impl RedisBackend {
             lease: settings.lease,
             counters: Counters::new(),
             forged: AtomicU64::new(0),
+            cursor: AtomicU64::new(0),
             forget_copies,
             keeper: tokio::spawn(recovery.keep()).abort_handle(),
         })
@@ -206,19 +209,21 @@ impl RedisBackend {
         self.sealer.seal(&self.names.entry(key), group, entry)
     }
 
+    /// One step through what is stored: where the next one begins, and some names.
+    async fn scan(&self, cursor: &[u8], count: usize) -> Result<Scanned, NoAnswer> {
+        let mut scan = cmd("SCAN");
+        scan.arg(cursor).arg("MATCH").arg(self.names.every_key());
+        scan.arg("COUNT").arg(count);
+        let answer = self.link.ask_at_leisure(&scan).await?;
+        redis::from_redis_value(answer).map_err(|_| self.link.senseless())
+    }
+
     /// Removes what matches, step by step. Answers how many live entries there were.
     async fn remove(&self, pattern: &Pattern) -> Result<u64, NoAnswer> {
         let mut removed = 0;
         let mut cursor = b"0".to_vec();
         loop {
-            let mut scan = cmd("SCAN");
-            scan.arg(&cursor[..])
-                .arg("MATCH")
-                .arg(self.names.every_key());
-            scan.arg("COUNT").arg(SCANNED_AT_ONCE);
-            let answer = self.link.ask_at_leisure(&scan).await?;
-            let (next, names): (Vec<u8>, Vec<Vec<u8>>) =
-                redis::from_redis_value(answer).map_err(|_| self.link.senseless())?;
+            let (next, names) = self.scan(&cursor, SCANNED_AT_ONCE).await?;
             let keys = names
                 .iter()
                 .filter_map(|name| self.names.key_of(name, pattern));
@@ -283,6 +288,9 @@ impl RedisBackend {
         Ok(Ticket::new(key.clone(), u128::from_be_bytes(id), order).leased(lease))
     }
 }
+
+/// A cursor, and names.
+type Scanned = (Vec<u8>, Vec<Vec<u8>>);
 
 /// What came of a loader's claim.
 enum Claim {
@@ -487,6 +495,28 @@ impl CacheBackend for RedisBackend {
             Ok([Some(entry)]) => entry.is_fresh(now),
             _ => false,
         }
+    }
+
+    async fn sample(&self, most: usize) -> Vec<Key> {
+        // On from where the last sample ended.
+        let cursor = self.cursor.load(Ordering::Relaxed).to_string();
+        let Ok((next, names)) = self.scan(cursor.as_bytes(), most).await else {
+            return Vec::new();
+        };
+        let next = std::str::from_utf8(&next).ok();
+        let next = next.and_then(|next| next.parse().ok()).unwrap_or(0);
+        self.cursor.store(next, Ordering::Relaxed);
+        let names = names.iter();
+        names
+            .filter_map(|name| self.names.key_of_entry(name))
+            .collect()
+    }
+
+    async fn copies(&self, key: &Key, now: Timestamp) -> Vec<(Tier, Entry)> {
+        let found = self.entries(std::slice::from_ref(key)).await;
+        let found = found.unwrap_or_default().into_iter().flatten();
+        let fresh = found.filter(|entry| entry.is_fresh(now));
+        fresh.map(|entry| (Tier::Far, entry)).collect()
     }
 
     async fn increment(&self, counter: &str, by: i64, window: Duration, now: Timestamp) -> Count {

@@ -70,6 +70,12 @@ impl Names {
         format!("{}[el]*", self.prefix)
     }
 
+    /// The key of an entry.
+    pub(super) fn key_of_entry(&self, name: &[u8]) -> Option<Key> {
+        let name = std::str::from_utf8(name).ok()?.strip_prefix(&self.prefix)?;
+        name.strip_prefix("entry:").map(Key::named)
+    }
+
     /// The key that an entry or a lease belongs to, if it matches.
     pub(super) fn key_of(&self, name: &[u8], pattern: &Pattern) -> Option<Key> {
         let name = std::str::from_utf8(name).ok()?.strip_prefix(&self.prefix)?;

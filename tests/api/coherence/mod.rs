@@ -3,6 +3,7 @@
 mod away;
 mod instances;
 mod log;
+mod observer;
 mod position;
 
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,6 +1,6 @@
 //! No read answers a value that had been replaced before the read began.
 
-mod load;
+pub(crate) mod load;
 mod redis_outage;
 mod schedules;
 mod under_load;

@@ -32,15 +32,15 @@ const MAX_REQUEST_ID: usize = 128;
 /// Sees every request of one worker: bounds its head, names it, counts it, logs it, and gives
 /// errors of the framework our envelope.
 #[derive(Clone)]
-pub struct Observer {
+pub struct Telemetry {
     metrics: Metrics,
     log: AccessLog,
     proxies: Rc<TrustedProxies>,
     ids: Rc<Ids>,
 }
 
-impl Observer {
-    /// An observer for the calling worker.
+impl Telemetry {
+    /// The telemetry of the calling worker.
     pub fn new(metrics: Metrics, log: AccessLog, proxies: TrustedProxies) -> Self {
         Self {
             metrics,
@@ -53,7 +53,7 @@ impl Observer {
     /// Observes requests to what it wraps, under this route's name.
     pub fn of(&self, pattern: &'static str) -> Observed {
         Observed {
-            observer: self.clone(),
+            telemetry: self.clone(),
             pattern,
             stats: self.metrics.route(pattern),
         }
@@ -102,9 +102,9 @@ impl Ids {
     }
 }
 
-/// The middleware that [`Observer::of`] makes.
+/// The middleware that [`Telemetry::of`] makes.
 pub struct Observed {
-    observer: Observer,
+    telemetry: Telemetry,
     pattern: &'static str,
     stats: Arc<RouteStats>,
 }
@@ -122,14 +122,14 @@ where
 
     fn new_transform(&self, inner: S) -> Self::Future {
         let Self {
-            observer,
+            telemetry,
             pattern,
             stats,
         } = self;
-        let (observer, stats) = (observer.clone(), Arc::clone(stats));
+        let (telemetry, stats) = (telemetry.clone(), Arc::clone(stats));
         ready(Ok(ObservedService {
             inner,
-            observer,
+            telemetry,
             pattern,
             stats,
         }))
@@ -139,7 +139,7 @@ where
 /// See [`Observed`].
 pub struct ObservedService<S> {
     inner: S,
-    observer: Observer,
+    telemetry: Telemetry,
     pattern: &'static str,
     stats: Arc<RouteStats>,
 }
@@ -160,12 +160,12 @@ where
     fn call(&self, request: ServiceRequest) -> Self::Future {
         let notes = Notes {
             started: Instant::now(),
-            id: self.observer.ids.of(&request),
+            id: self.telemetry.ids.of(&request),
             method: request.method().clone(),
             pattern: self.pattern,
             stats: Arc::clone(&self.stats),
-            log: self.observer.log,
-            proxies: self.observer.proxies.clone(),
+            log: self.telemetry.log,
+            proxies: self.telemetry.proxies.clone(),
         };
         let state = match refuse(&request) {
             Some(problem) => State::Refused {
