@@ -393,21 +393,28 @@ pub(super) fn position(connection: &mut DbConnection) -> QueryResult<i64> {
     }
 }
 
+#[derive(QueryableByName)]
+struct VersionRow {
+    #[diesel(sql_type = diesel::sql_types::Integer)]
+    data_version: i32,
+}
+
+#[diesel::declare_sql_function]
+extern "SQL" {
+    fn cache_snapshot() -> Text;
+}
+
 /// A text that is another whenever something was committed by another connection since. The
 /// cheapest question there is.
 fn state_of(connection: &mut DbConnection) -> QueryResult<String> {
     match connection {
         DbConnection::Sqlite(sqlite) => {
-            let version =
-                diesel::sql_query("SELECT data_version AS value FROM pragma_data_version");
-            let row: NumberRow = version.get_result(sqlite)?;
-            Ok(row.value.to_string())
+            let version = diesel::sql_query("PRAGMA data_version");
+            let row: VersionRow = version.get_result(sqlite)?;
+            Ok(row.data_version.to_string())
         }
-        DbConnection::Postgresql(postgres) => {
-            let snapshot = diesel::sql_query("SELECT pg_current_snapshot()::text AS value");
-            let row: TextRow = snapshot.get_result(postgres)?;
-            Ok(row.value)
-        }
+        // Built in this way, and not from a text, it is prepared once.
+        DbConnection::Postgresql(postgres) => diesel::select(cache_snapshot()).get_result(postgres),
     }
 }
 

@@ -8,7 +8,7 @@ use alacena::cache::{
     CacheBackend, Change, ChangeLog, LogBatch, LogEntry, LogUnavailable, Position, Replay, Stale,
     Voided, Watermark,
 };
-use alacena_lab::contract::source::{PAGES, page, row};
+use alacena_lab::contract::source::{PAGES, START, page, row};
 use alacena_lab::proxy::{Direction, Fault, Proxy};
 use alacena_lab::servers::Redis;
 use async_trait::async_trait;
@@ -207,11 +207,7 @@ async fn a_watermark_that_is_lost_or_behind_is_noticed_with_the_next_change() {
         ask(&scene.redis, &words);
         let batch = scene.log.write(Change::of(row(2)));
         assert_eq!(backend.apply(&batch).await, Voided::Unconfirmed, "{loss:?}");
-        assert_eq!(
-            backend.peek(&row(1), alacena_lab::contract::source::START),
-            None,
-            "near forgets at once"
-        );
+        assert_eq!(backend.peek(&row(1), START), None, "near forgets at once");
         is_trusted(&backend).await;
         let is_dropped = scene.token() != token;
         assert_eq!(
@@ -229,7 +225,7 @@ async fn a_watermark_that_is_lost_or_behind_is_noticed_with_the_next_change() {
 async fn a_redis_that_came_by_other_data_on_the_same_connection_is_noticed() {
     let scene = Scene::set().await;
     let backend = scene.settings.tiered().await;
-    let near = || backend.peek(&row(1), alacena_lab::contract::source::START);
+    let near = || backend.peek(&row(1), START);
     let disturbances: [&dyn Fn(); 3] = [
         &|| drop(ask(&scene.redis, &["FLUSHALL"])),
         &|| drop(ask(&scene.redis, &["DEL", &scene.settings.watermark()])),
@@ -250,6 +246,23 @@ async fn a_redis_that_came_by_other_data_on_the_same_connection_is_noticed() {
         is_trusted(&backend).await;
         let _ = backend.void(&Change::of(row(1)), None).await;
     }
+}
+
+/// Not even before anybody has listened: the watermark of other data must not be moved, though it may
+/// be just as far.
+#[tokio::test(flavor = "multi_thread")]
+async fn other_data_behind_the_same_connection_is_told_of_no_change() {
+    let scene = Scene::set().await;
+    let backend = scene.settings.tiered().await;
+    fill(&backend, &row(1), "copied").await;
+    ask(&scene.redis, &["REPLICAOF", "127.0.0.1", "1"]);
+    ask(&scene.redis, &["REPLICAOF", "NO", "ONE"]);
+    let before = scene.watermark();
+    let batch = scene.log.write(Change::of(row(2)));
+    assert_eq!(backend.apply(&batch).await, Voided::Unconfirmed);
+    assert_eq!(backend.peek(&row(1), START), None, "near forgets at once");
+    is_trusted(&backend).await;
+    assert_ne!(scene.watermark(), before, "it was replayed");
 }
 
 /// Several instances tell one Redis of the same changes. Whoever comes later voids nothing again.

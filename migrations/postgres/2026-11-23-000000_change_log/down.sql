@@ -10,6 +10,7 @@ DROP TRIGGER cache_log_update ON users;
 DROP TRIGGER cache_log_insert ON users;
 DROP FUNCTION raise_version();
 DROP FUNCTION cache_log_all();
+DROP FUNCTION cache_snapshot();
 DROP FUNCTION cache_log_products();
 DROP FUNCTION cache_log_users();
 DROP TABLE cache_log;

@@ -24,6 +24,10 @@ CREATE TABLE cache_log (
 INSERT INTO cache_log (identity, lineage) VALUES (replace(gen_random_uuid()::text, '-', ''), '');
 INSERT INTO cache_changes (kind) VALUES ('begin');
 
+-- Another text whenever a transaction has begun to write, or ended.
+CREATE FUNCTION cache_snapshot() RETURNS text
+LANGUAGE sql STABLE AS 'SELECT pg_current_snapshot()::text';
+
 -- With the rights of whoever owns the log: who may change a row need not be given any on the log.
 CREATE FUNCTION cache_log_users() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$

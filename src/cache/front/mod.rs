@@ -159,44 +159,39 @@ impl Cache {
         });
         let loading = self.load(key, policy, mode, ticket, load);
         let loaded = if lost.is_some() && kept.is_some() {
-            let loaded = tokio::time::timeout(BRIEFLY, loading).await;
-            loaded.map_or(Outcome::Away(None), Outcome::of)
+            tokio::time::timeout(BRIEFLY, loading).await.ok()
         } else {
-            Outcome::of(loading.await)
+            Some(loading.await)
         };
-        match (loaded, kept) {
-            (Outcome::Loaded(Loaded { value, stored }, collapsed), _) => {
+        let is_late = loaded.is_none();
+        let error = match loaded.unwrap_or_else(|| Err(E::interrupted())) {
+            Ok((Loaded { value, stored }, collapsed)) => {
                 let source = Source::Loaded {
                     reason,
                     stored,
                     collapsed,
                 };
                 self.count(source);
-                Ok(Read { value, source })
+                return Ok(Read { value, source });
             }
-            (Outcome::Away(error), Some((entry, tier))) => {
-                let end = lost.map_or(entry.fresh_until, |lost| lost.min(entry.fresh_until));
-                match (hit(&entry, tier, end, now), error) {
-                    (Some(kept), _) => {
-                        log::debug!("hit {key}, past its time: the source is away");
-                        self.count(kept.source);
-                        Ok(kept)
-                    }
-                    (None, error) => self.fail(reason, error.unwrap_or_else(E::interrupted)),
-                }
-            }
-            (Outcome::Away(error), None) => self.fail(reason, error.unwrap_or_else(E::interrupted)),
-            (Outcome::Failed(error), _) => self.fail(reason, error),
-        }
-    }
-
-    fn fail<T, E>(&self, reason: Forward, error: E) -> Result<T, E> {
-        self.count(Source::Loaded {
-            reason,
-            stored: false,
-            collapsed: false,
+            Err(error) => error,
+        };
+        let is_away = is_late || error.is_outage();
+        let kept = kept.filter(|_| is_away).and_then(|(entry, tier)| {
+            let end = lost.map_or(entry.fresh_until, |lost| lost.min(entry.fresh_until));
+            hit(&entry, tier, end, now)
         });
-        Err(error)
+        let Some(kept) = kept else {
+            self.count(Source::Loaded {
+                reason,
+                stored: false,
+                collapsed: false,
+            });
+            return Err(error);
+        };
+        log::debug!("hit {key}, past its time: the source is away");
+        self.count(kept.source);
+        Ok(kept)
     }
 
     /// Since when the change log cannot be read, if that is too long to say what is stale.
@@ -319,24 +314,6 @@ impl Cache {
     /// What its backend knows of itself.
     pub async fn backend_stats(&self) -> BackendStats {
         self.backend.stats().await
-    }
-}
-
-/// What came of a load.
-enum Outcome<T, E> {
-    Loaded(Loaded<T>, bool),
-    /// The source did not answer, or not in time.
-    Away(Option<E>),
-    Failed(E),
-}
-
-impl<T, E: SourceError> Outcome<T, E> {
-    fn of(loaded: Result<(Loaded<T>, bool), E>) -> Self {
-        match loaded {
-            Ok((loaded, collapsed)) => Self::Loaded(loaded, collapsed),
-            Err(error) if error.is_outage() => Self::Away(Some(error)),
-            Err(error) => Self::Failed(error),
-        }
     }
 }
 

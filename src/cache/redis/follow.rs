@@ -23,7 +23,8 @@ pub(super) async fn apply(
     batch: &LogBatch,
     seen: Position,
 ) -> Result<(), NoAnswer> {
-    for call in calls(names, batch, seen) {
+    let history = generation.history().unwrap_or_default();
+    for call in calls(names, batch, seen, history) {
         match link.call_on(generation, &call).await? {
             Value::Int(BEHIND) => return Err(NoAnswer::Changed),
             Value::Int(position) => generation.saw(Position::new(position.unsigned_abs())),
@@ -35,7 +36,7 @@ pub(super) async fn apply(
 
 /// The calls that void a batch, for a Redis whose watermark is known to be at least `seen`. The last
 /// one moves it.
-fn calls(names: &Names, batch: &LogBatch, seen: Position) -> Vec<Call> {
+fn calls(names: &Names, batch: &LogBatch, seen: Position, history: &str) -> Vec<Call> {
     let chunks: Vec<&[LogEntry]> = batch.entries.chunks(AT_ONCE).collect();
     // Without entries there is still a watermark to move.
     let last = chunks.len().max(1);
@@ -47,12 +48,13 @@ fn calls(names: &Names, batch: &LogBatch, seen: Position) -> Vec<Call> {
             } else {
                 ""
             };
-            call(names, entries, seen, watermark)
+            call(names, entries, [&seen.to_string(), history, watermark])
         })
         .collect()
 }
 
-fn call(names: &Names, entries: &[LogEntry], seen: Position, watermark: &str) -> Call {
+/// `how`: the least that the watermark must be, the history, and the new watermark.
+fn call(names: &Names, entries: &[LogEntry], how: [&str; 3]) -> Call {
     let (mut keys, mut positions) = (Vec::new(), Vec::new());
     let (mut groups, mut group_positions) = (Vec::new(), Vec::new());
     for LogEntry { position, stale } in entries {
@@ -73,9 +75,10 @@ fn call(names: &Names, entries: &[LogEntry], seen: Position, watermark: &str) ->
         .key(names.watermark().to_owned())
         .key(names.voided().to_owned())
         .keys(keys)
-        .keys(groups)
-        .number(seen.number())
-        .bytes(watermark)
+        .keys(groups);
+    let call = how
+        .into_iter()
+        .fold(call, Call::bytes)
         .number(positions.len() as u64);
     let positions = positions.into_iter().chain(group_positions);
     positions.fold(call, |call, position| call.number(position.number()))

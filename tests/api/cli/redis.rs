@@ -83,6 +83,49 @@ async fn it_finds_a_redis_by_its_parts() {
     assert!(keys.contains("db3:") && !keys.contains("db0:"), "{keys}");
 }
 
+/// The words of the command with which README makes a user for the service.
+fn user_of_the_readme() -> Vec<String> {
+    let readme = include_str!("../../../README.md");
+    let (_, command) = readme
+        .split_once("redis-cli ACL SETUSER")
+        .expect("it is there");
+    let (command, _) = command.split_once("```").expect("it ends");
+    let words = command.split_whitespace().filter(|word| *word != "\\");
+    let words = words.map(|word| word.trim_matches('\'').to_owned());
+    ["ACL", "SETUSER"]
+        .map(str::to_owned)
+        .into_iter()
+        .chain(words)
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn it_needs_no_more_rights_than_the_readme_gives() {
+    let redis = block_in_place(Redis::start).expect("Redis starts");
+    let user = user_of_the_readme();
+    let user: Vec<&str> = user.iter().map(String::as_str).collect();
+    block_in_place(|| redis.command(&user)).expect("it obeys");
+    let shell = setting(shell(), "HOST", "127.0.0.1");
+    let shell = setting(shell, "PORT", &redis.port().to_string());
+    let shell = setting(shell, "USERNAME", "alacena");
+    let shell = setting(shell, "PASSWORD", "PASSWORD");
+    let served = block_in_place(|| shell.serve(&["serve"]));
+    assert_eq!(cache(&served).await["status"], "up");
+    reads_from_far(&served).await;
+    let token = token(&served).await;
+    let name = serde_json::json!({ "full_name": "Somebody" });
+    let patch = client().patch(served.url("/users/1"));
+    Call::new(patch).by(&token).json(&name).await.expect(200);
+    let clear = client().delete(served.url("/cache/clear"));
+    Call::new(clear).by(&token).await.expect(200);
+    assert_eq!(cache(&served).await["status"], "up");
+    // What is tried and may fail leaves its trace here; the library's greeting does.
+    let denied = block_in_place(|| redis.command(&["ACL", "LOG"])).expect("it answers");
+    let lines: Vec<&str> = denied.lines().collect();
+    let mut objects = lines.windows(2).filter(|two| two[0] == "object");
+    assert!(objects.all(|two| two[1] == "client|setinfo"), "{denied}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn it_finds_a_redis_by_its_url_whatever_else_is_set() {
     let redis = block_in_place(|| Redis::start_with(&[("requirepass", "secret")]));

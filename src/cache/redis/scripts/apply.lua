@@ -3,10 +3,12 @@
 --
 -- KEYS: the watermark; the changes voided; for each key that goes stale, its lease and its entry; the
 --       marks of groups
--- ARGV: the least that the watermark must be; the new watermark, or ''; how many keys there are; for
---       each key the position of its change; for each group the position of its change
--- Answers the watermark's position, or -1 if it is missing or behind: then this is not the Redis
--- that it was.
+-- ARGV: the least that the watermark must be; the name of the data's history; the new watermark, or
+--       ''; how many keys there are; for each key the position of its change; for each group the
+--       position of its change
+-- Answers the watermark's position, or -1 if this is not the Redis that it was: the watermark is
+-- missing or behind, or the history is another. That is looked at here and not before: the watermark
+-- must not be moved over what was voided in other data.
 
 local function position(watermark)
   return tonumber(string.match(watermark or '', '^%d+') or '')
@@ -17,27 +19,31 @@ local stored = position(redis.call('MGET', KEYS[1])[1])
 if not stored or stored < tonumber(ARGV[1]) then
   return -1
 end
+local history = string.match(redis.call('INFO', 'replication'), 'master_replid:(%w*)') or ''
+if history ~= ARGV[2] then
+  return -1
+end
 
 -- What the watermark has passed is voided, and what is remembered to be.
 local function is_voided(change)
   return tonumber(change) < stored or type(redis.pcall('ZSCORE', KEYS[2], change)) == 'string'
 end
 
-local count = tonumber(ARGV[3])
+local count = tonumber(ARGV[4])
 for i = 1, count do
-  if not is_voided(ARGV[3 + i]) then
+  if not is_voided(ARGV[4 + i]) then
     redis.call('DEL', KEYS[1 + 2 * i], KEYS[2 + 2 * i])
   end
 end
 for i = 1, #KEYS - 2 - 2 * count do
-  if not is_voided(ARGV[3 + count + i]) then
+  if not is_voided(ARGV[4 + count + i]) then
     redis.call('DEL', KEYS[2 + 2 * count + i])
   end
 end
 
-local new = position(ARGV[2])
+local new = position(ARGV[3])
 if new and new > stored then
-  redis.call('SET', KEYS[1], ARGV[2])
+  redis.call('SET', KEYS[1], ARGV[3])
   redis.pcall('ZREMRANGEBYSCORE', KEYS[2], '-inf', '(' .. new)
   return new
 end
