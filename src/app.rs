@@ -1,31 +1,29 @@
 //! The composition root: builds the parts out of a configuration, and runs them until told to
 //! stop. The one place that knows everybody.
 
+mod admin;
+mod backend;
+mod servers;
+
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::dev::{Server, ServerHandle};
-use actix_web::{App, HttpServer, web};
-use anyhow::{Context, Result, anyhow};
-use secrecy::ExposeSecret;
+use anyhow::{Context, Result};
 use tokio::task::AbortHandle;
 
-use crate::cache::{
-    Cache, CacheBackend, Clock, MemoryBackend, NullBackend, Position, Progress, RedisAddress,
-    RedisBackend, RedisServer, RedisSettings, SystemClock, Tasks, TieredBackend,
-};
+use self::admin::ensure_admin;
+use self::backend::backend;
+use self::servers::Parts;
+use crate::cache::{Cache, CacheBackend, Clock, Position, Progress, SystemClock, Tasks};
 use crate::coherence::{
-    Coherence, Follow, Log, Observer, ObserverStats, Tailer, TailerStats, Truth, keep_trimmed,
+    Coherence, Follow, Observer, ObserverStats, Tailer, TailerStats, Truth, keep_trimmed,
 };
-use crate::config::{BackendKind, Config, DEVELOPMENT_ADMIN, MigrateMode, RedisConfig, RedisMode};
+use crate::config::{BackendKind, Config, MigrateMode};
 use crate::db::{Database, LogReader};
-use crate::domain::{Email, Password};
-use crate::http::{self, BodyLimits, Measured, Metrics, Telemetry, TrustedProxies};
+use crate::http::{Measured, Metrics};
 use crate::service::{Services, made_stale, name_version, truth};
-
-/// What the key that authenticates cache entries is derived for.
-const ENTRIES: &str = "alacena 2026-11-23 cache entries in a shared store";
 
 /// A service that has been built and listens, but does not answer before it is run.
 pub struct Application {
@@ -75,21 +73,7 @@ impl Application {
         // Before Redis is recovered: what the recovery replays, and what the tailer applies after it,
         // must leave no gap.
         let reader = log_reader(&database).await?;
-        let memory = || Arc::new(MemoryBackend::new(config.cache.memory.capacity.as_u64()));
-        let backend: Arc<dyn CacheBackend> = match config.cache.backend {
-            BackendKind::Off => Arc::new(NullBackend::new()),
-            BackendKind::Memory => memory(),
-            BackendKind::Redis => {
-                let near = memory();
-                let far = redis(config, &database, &near).await?;
-                Arc::new(TieredBackend::far_first(near, far))
-            }
-            BackendKind::Tiered => {
-                let near = memory();
-                let far = redis(config, &database, &near).await?;
-                Arc::new(TieredBackend::near_first(near, far))
-            }
-        };
+        let backend = backend(config, &database).await?;
         Self::assemble(config, database, reader, wrap(backend)).await
     }
 
@@ -247,86 +231,6 @@ impl Drop for AbortOnDrop {
     }
 }
 
-/// What every worker gets a clone of.
-#[derive(Clone)]
-struct Parts {
-    services: Services,
-    cache: Cache,
-    metrics: Metrics,
-    measured: Measured,
-    database: Database,
-}
-
-impl Parts {
-    fn server(self, config: &Config, listener: TcpListener, with_metrics: bool) -> Result<Server> {
-        let server = &config.server;
-        let proxies = TrustedProxies::new(server.trusted_proxies.clone());
-        let log = server.access_log;
-        let limits = BodyLimits {
-            size: usize::try_from(server.max_body.as_u64()).unwrap_or(usize::MAX),
-            time: server.request_timeout,
-        };
-        let factory = move || {
-            let telemetry = Telemetry::new(self.metrics.clone(), log, proxies.clone());
-            let Services {
-                users,
-                products,
-                sessions,
-            } = self.services.clone();
-            App::new()
-                .app_data(web::Data::new(users))
-                .app_data(web::Data::new(products))
-                .app_data(web::Data::new(sessions))
-                .app_data(web::Data::new(self.cache.clone()))
-                .app_data(web::Data::new(self.database.clone()))
-                .app_data(web::Data::new(self.metrics.clone()))
-                .app_data(web::Data::new(self.measured.clone()))
-                .app_data(web::Data::new(proxies.clone()))
-                .configure(|routes| {
-                    if with_metrics {
-                        http::metrics_route(routes, &telemetry);
-                    }
-                })
-                .configure(|routes| http::routes(routes, &telemetry, limits))
-        };
-        let workers = match server.workers {
-            0 => std::thread::available_parallelism().map_or(1, usize::from),
-            workers => workers,
-        };
-        Ok(HttpServer::new(factory)
-            .workers(workers)
-            .max_connections(server.max_connections)
-            .client_request_timeout(server.request_timeout)
-            .keep_alive(server.keep_alive)
-            .shutdown_timeout(server.shutdown_timeout.as_secs().max(1))
-            .disable_signals()
-            .listen(listener)?
-            .run())
-    }
-
-    fn metrics_server(&self, config: &Config, listener: TcpListener) -> Result<Server> {
-        let (metrics, measured) = (self.metrics.clone(), self.measured.clone());
-        let factory = move || {
-            let telemetry = Telemetry::new(
-                metrics.clone(),
-                crate::config::AccessLog::Off,
-                TrustedProxies::default(),
-            );
-            App::new()
-                .app_data(web::Data::new(metrics.clone()))
-                .app_data(web::Data::new(measured.clone()))
-                .configure(|routes| http::metrics_route(routes, &telemetry))
-                .configure(|routes| http::unknown_routes(routes, &telemetry))
-        };
-        Ok(HttpServer::new(factory)
-            .workers(1)
-            .shutdown_timeout(config.server.shutdown_timeout.as_secs().max(1))
-            .disable_signals()
-            .listen(listener)?
-            .run())
-    }
-}
-
 fn listen(host: &str, port: u16) -> Result<TcpListener> {
     TcpListener::bind((host.trim_matches(['[', ']']), port))
         .with_context(|| format!("listening on {host}:{port}"))
@@ -378,93 +282,4 @@ fn truth_of(database: Database) -> Truth {
             Some(told.map_err(|error| error.to_string()))
         })
     })
-}
-
-/// The Redis that the configuration names, which need not be there. Recovering it empties `near`
-/// (recovery rule 6).
-async fn redis(
-    config: &Config,
-    database: &Database,
-    near: &Arc<MemoryBackend>,
-) -> Result<Arc<RedisBackend>> {
-    let RedisConfig {
-        url,
-        host,
-        port,
-        db,
-        username,
-        password,
-        tls,
-        mode: RedisMode::Standalone,
-        pool_size,
-        connect_timeout,
-        budget,
-        lease,
-    } = &config.cache.redis;
-    let given = |text: &str| (!text.is_empty()).then(|| text.to_owned());
-    let server = if url.is_empty() {
-        RedisServer::at(RedisAddress {
-            host: host.clone(),
-            port: *port,
-            db: *db,
-            username: given(username),
-            password: given(password.expose_secret()),
-            tls: *tls,
-        })
-    } else {
-        RedisServer::from_url(url)
-    };
-    let settings = RedisSettings {
-        server: server.context("cache.redis")?,
-        namespace: config.cache.namespace.clone(),
-        log: database.log_identity().await.context("the change log")?,
-        connect_timeout: *connect_timeout,
-        budget: *budget,
-        pool_size: *pool_size,
-        lease: *lease,
-        secret: blake3::derive_key(ENTRIES, config.auth.jwt_secret.expose_secret().as_bytes()),
-    };
-    let near = Arc::clone(near);
-    let log = Arc::new(Log::new(database.clone(), made_stale));
-    let redis = RedisBackend::new(&settings, log, move || near.distrust());
-    let redis = redis.context("cache.redis")?;
-    // So that a Redis that is there is used from the first request on.
-    redis.tried().await;
-    Ok(Arc::new(redis))
-}
-
-/// Makes the first admin that the configuration names, if nobody has the address yet. Where the
-/// secrets are not public, an account that everybody can open must not be there either.
-async fn ensure_admin(config: &Config, services: &Services) -> Result<()> {
-    let Services { users, .. } = services;
-    if !config.has_public_secrets() {
-        let (email, password) = DEVELOPMENT_ADMIN;
-        let email = Email::parse(email).map_err(|invalid| anyhow!("{email}: {invalid}"))?;
-        let is_open = users
-            .has_password(&email, password)
-            .await
-            .context("looking for admins")?;
-        anyhow::ensure!(
-            !is_open,
-            "the database has the development admin with the public password; give it another with \
-             `alacena admin reset-password {email}`, or choose another database.url"
-        );
-    }
-    if !config.auth.admin_email.is_empty() {
-        let email = Email::parse(&config.auth.admin_email)
-            .map_err(|invalid| anyhow!("auth.admin_email {invalid}"))?;
-        let password = Password::parse(config.auth.admin_password.expose_secret())
-            .map_err(|invalid| anyhow!("auth.admin_password {invalid}"))?;
-        let made = users.ensure_admin(email, password).await;
-        if made.context("making the first admin")? {
-            log::info!("made the admin that auth.admin_email names");
-        }
-    }
-    if !users.has_admin().await.context("looking for admins")? {
-        log::warn!(
-            "nobody is an active admin: set auth.admin_email and auth.admin_password, or use \
-             `alacena admin promote EMAIL`"
-        );
-    }
-    Ok(())
 }

@@ -125,10 +125,10 @@ pub(super) fn validate(config: &Config, profile: &Profile) -> Result<(), Refusal
             return refuse(key, format!("must be from {least} to {most}"));
         }
     }
-    if cache.log.poll >= cache.log.out_of_touch {
+    if cache.log.poll * 4 > cache.log.out_of_touch {
         return refuse(
             "cache.log.poll",
-            "must be shorter than cache.log.out_of_touch".into(),
+            "must be at most a quarter of cache.log.out_of_touch".into(),
         );
     }
     if !(0.0..=1000.0).contains(&cache.observer.rate) {

@@ -370,12 +370,6 @@ struct TextRow {
     value: String,
 }
 
-#[derive(QueryableByName)]
-struct NumberRow {
-    #[diesel(sql_type = BigInt)]
-    value: i64,
-}
-
 /// The position of what the present transaction has changed.
 pub(super) fn position(connection: &mut DbConnection) -> QueryResult<i64> {
     match connection {
@@ -385,11 +379,7 @@ pub(super) fn position(connection: &mut DbConnection) -> QueryResult<i64> {
             let newest: Option<i64> = cache_changes::table.select(newest).first(sqlite)?;
             newest.ok_or(diesel::result::Error::NotFound)
         }
-        DbConnection::Postgresql(postgres) => {
-            let id = diesel::sql_query("SELECT pg_current_xact_id()::text::bigint AS value");
-            let row: NumberRow = id.get_result(postgres)?;
-            Ok(row.value)
-        }
+        DbConnection::Postgresql(postgres) => diesel::select(cache_position()).get_result(postgres),
     }
 }
 
@@ -399,9 +389,11 @@ struct VersionRow {
     data_version: i32,
 }
 
+// What is built of these, and not from a text, is prepared once.
 #[diesel::declare_sql_function]
 extern "SQL" {
     fn cache_snapshot() -> Text;
+    fn cache_position() -> BigInt;
 }
 
 /// A text that is another whenever something was committed by another connection since. The
@@ -413,7 +405,6 @@ fn state_of(connection: &mut DbConnection) -> QueryResult<String> {
             let row: VersionRow = version.get_result(sqlite)?;
             Ok(row.data_version.to_string())
         }
-        // Built in this way, and not from a text, it is prepared once.
         DbConnection::Postgresql(postgres) => diesel::select(cache_snapshot()).get_result(postgres),
     }
 }

@@ -11,6 +11,7 @@ DROP TRIGGER cache_log_insert ON users;
 DROP FUNCTION raise_version();
 DROP FUNCTION cache_log_all();
 DROP FUNCTION cache_snapshot();
+DROP FUNCTION cache_position();
 DROP FUNCTION cache_log_products();
 DROP FUNCTION cache_log_users();
 DROP TABLE cache_log;

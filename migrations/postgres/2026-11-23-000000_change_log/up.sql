@@ -24,6 +24,9 @@ CREATE TABLE cache_log (
 INSERT INTO cache_log (identity, lineage) VALUES (replace(gen_random_uuid()::text, '-', ''), '');
 INSERT INTO cache_changes (kind) VALUES ('begin');
 
+CREATE FUNCTION cache_position() RETURNS bigint
+LANGUAGE sql AS 'SELECT pg_current_xact_id()::text::bigint';
+
 -- Another text whenever a transaction has begun to write, or ended.
 CREATE FUNCTION cache_snapshot() RETURNS text
 LANGUAGE sql STABLE AS 'SELECT pg_current_snapshot()::text';

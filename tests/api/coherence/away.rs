@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use alacena_lab::proxy::{Direction, Fault, Proxy};
 use alacena_lab::servers::Postgres;
 use serde_json::json;
 use tokio::task::block_in_place;
@@ -188,4 +189,54 @@ async fn a_change_whose_void_never_comes_is_seen_all_the_same() {
         drop(curtain);
         app.stop().await;
     }
+}
+
+/// The commit happens, and its answer gets lost.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_whose_answer_is_lost_is_seen() {
+    let postgres = block_in_place(Postgres::start).expect("a server of one's own");
+    let url = block_in_place(|| postgres.create_database()).expect("it makes databases");
+    let server = (std::net::Ipv4Addr::LOCALHOST, postgres.port()).into();
+    let proxy = Proxy::start(server).await.expect("a proxy");
+    let through = url.replace(
+        &format!(":{}/", postgres.port()),
+        &format!(":{}/", proxy.address().port()),
+    );
+    assert_ne!(through, url);
+    let app = TestApp::start_at(&through, "memory", "").await;
+    let admin = app.admin().await;
+    let (product, _) = app.new_product(&admin).await;
+    let mut truth = crate::support::Truth::at(&url);
+    // A commit takes a while.
+    truth.execute(
+        "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS \
+         'BEGIN PERFORM pg_sleep(0.5); RETURN NULL; END'; \
+         CREATE CONSTRAINT TRIGGER slow AFTER UPDATE ON products DEFERRABLE INITIALLY DEFERRED \
+         FOR EACH ROW EXECUTE FUNCTION slow()",
+    );
+    app.get(&product).by(&admin).await.expect(200);
+    let change = json!({ "name": "Changed" });
+    let write = tokio::spawn(app.patch(&product).by(&admin).json(&change).into_future());
+    eventually("it commits", async || {
+        let committing = "SELECT state AS value FROM pg_stat_activity \
+                          WHERE state = 'active' AND query ILIKE 'COMMIT%'";
+        !truth.texts(committing).is_empty()
+    })
+    .await;
+    proxy.set(Direction::ToClient, Fault::Hang);
+    eventually("it is committed", async || {
+        truth.texts("SELECT name AS value FROM products") == ["Changed"]
+    })
+    .await;
+    proxy.set(Direction::Both, Fault::Cut);
+    write.await.expect("no panic").problem(503, "unavailable");
+    proxy.heal();
+    eventually("it is seen", async || {
+        let read = app.get(&product).by(&admin).await;
+        read.status.as_u16() == 200
+            && read.body.contains("Changed")
+            && read.ttl_if_hit().is_none_or(|ttl| ttl >= 0)
+    })
+    .await;
+    app.stop().await;
 }
