@@ -104,6 +104,12 @@ fn values_that_cannot_be_meant_are_refused_by_key() {
         ("CACHE__REDIS__BUDGET", "0s", "cache.redis.budget"),
         ("CACHE__REDIS__BUDGET", "1m", "cache.redis.budget"),
         ("CACHE__REDIS__LEASE", "1ms", "cache.redis.lease"),
+        ("CACHE__LOG__POLL", "0s", "cache.log.poll"),
+        ("CACHE__LOG__POLL", "300ms", "cache.log.poll"),
+        ("CACHE__LOG__OUT_OF_TOUCH", "2m", "cache.log.out_of_touch"),
+        ("CACHE__LOG__AGE", "1s", "cache.log.age"),
+        ("CACHE__LOG__ROWS", "99", "cache.log.rows"),
+        ("CACHE__OBSERVER__RATE", "-1.0", "cache.observer.rate"),
         (
             "CACHE__REDIS__CONNECT_TIMEOUT",
             "0s",
