@@ -30,6 +30,11 @@
 //! true span lies within its recorded one, and two recorded spans that do not overlap did happen in
 //! that order: each violation reported is one. Spans that merely touch count as overlapping.
 //!
+//! # Several instances
+//!
+//! What this module judges is one service. For several instances of it, of which each keeps more
+//! than all together do, see [`fleet`].
+//!
 //! # Use
 //!
 //! ```
@@ -52,6 +57,7 @@
 //! assert_eq!(report.stale.len(), 1);
 //! ```
 
+pub mod fleet;
 mod recorder;
 mod report;
 
