@@ -7,10 +7,16 @@
 //! - [`proxy`]: stands between a client and a server, and does to their connections what networks do.
 //! - [`history`]: a checker that finds stale reads in what clients wrote and read.
 //! - [`staged`]: a cache backend that waits where a schedule wants it to.
+//! - [`unsteady`]: a cache backend that dawdles now and then where that is dangerous.
 //! - [`contract`]: what every cache backend must keep, as tests that any of them can be put to.
+//! - [`freshness`]: several instances under load and faults, and how stale what they answer is.
+//! - [`cli`]: the command line of `alacena-lab`.
 
+pub mod cli;
 pub mod contract;
+pub mod freshness;
 pub mod history;
 pub mod proxy;
 pub mod servers;
 pub mod staged;
+pub mod unsteady;

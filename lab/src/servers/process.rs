@@ -253,7 +253,7 @@ pub(super) fn find_programs(main: &str, others: &[&str], more: Vec<PathBuf>) -> 
 
 /// A port of 127.0.0.1 on which nobody listens, from below the range that outgoing connections take
 /// theirs from: so it is still free when a server that was killed wants it back.
-pub(super) fn free_port() -> Result<u16, ServerError> {
+pub(crate) fn free_port() -> Result<u16, ServerError> {
     let free =
         |port: u16| TcpListener::bind(("127.0.0.1", port)).and_then(|socket| socket.local_addr());
     (0..100)
