@@ -91,17 +91,17 @@ async fn read(mut visitor: Visitor) -> Record {
     while !visitor.stage.is_over() {
         let whom = Whom::any();
         match fastrand::u8(..100) {
-            0..35 => visitor.look_at(Thing::User(hot()), whom).await,
-            35..65 => visitor.look_at(Thing::Product(hot()), whom).await,
-            65..72 => visitor.look_at(Thing::User(cold()), whom).await,
-            72..79 => visitor.look_at(Thing::Product(cold()), whom).await,
-            79..84 => visitor.look_at_page(true, whom).await,
-            84..89 => visitor.look_at_page(false, whom).await,
-            89..94 => {
+            0..42 => visitor.look_at(Thing::User(hot()), whom).await,
+            42..80 => visitor.look_at(Thing::Product(hot()), whom).await,
+            80..84 => visitor.look_at(Thing::User(cold()), whom).await,
+            84..88 => visitor.look_at(Thing::Product(cold()), whom).await,
+            88..90 => visitor.look_at_page(true, whom).await,
+            90..92 => visitor.look_at_page(false, whom).await,
+            92..95 => {
                 let writer = fastrand::usize(..visitor.stage.newcomers.len());
                 visitor.look_for_newcomer(writer, whom).await;
             }
-            94..99 => {
+            95..99 => {
                 let leaver = fastrand::choice(visitor.stage.leavers().iter()).map(Arc::clone);
                 if let Some(leaver) = leaver {
                     visitor.look_for_leaver(&leaver, whom).await;

@@ -96,13 +96,14 @@ pub async fn run(options: Options) -> Result<Outcome> {
         let (history, failed) = assembled(&stage, records);
         let tally = Tally::of(&history, &failed, &played)?;
         let broken = report::broken(&tally, &options);
-        let report = report::report(&tally, &options, lasted, &broken);
+        let title = report::title(&tally, &options, lasted);
+        let report = report::report(&tally, &title, &broken);
         println!("{report}");
         let folder = &options.output;
         fs::write(folder.join("report.md"), report).context("writing the report")?;
         file::write(&folder.join("history.csv.gz"), &history, &failed, &played)
             .context("writing the history")?;
-        chart::draw(&folder.join("freshness.svg"), &tally, &options).context("drawing")?;
+        chart::draw(&folder.join("freshness.svg"), &tally, &title, &options).context("drawing")?;
         println!("history, picture and report are in {}", folder.display());
         Ok(if broken.is_empty() {
             Outcome::Kept

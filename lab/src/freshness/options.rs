@@ -59,7 +59,7 @@ pub struct Options {
     pub reads: Option<u64>,
 
     /// How many readers ask at once, over one connection to each instance
-    #[arg(long, value_name = "N", default_value_t = 24, value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..))]
     pub readers: u16,
 
     /// How many writers there are
@@ -67,7 +67,7 @@ pub struct Options {
     pub writers: u16,
 
     /// The longest that a writer rests between two writes
-    #[arg(long, value_name = "TIME", default_value = "20ms", value_parser = humantime::parse_duration)]
+    #[arg(long, value_name = "TIME", default_value = "50ms", value_parser = humantime::parse_duration)]
     pub rest: Duration,
 
     /// While all is well, 99 of 100 reads at an instance within a second of a write at another may

@@ -67,37 +67,27 @@ pub(super) fn broken(tally: &Tally, options: &Options) -> Vec<String> {
     broken
 }
 
-/// The whole report, in Markdown that reads well as it is.
-pub(super) fn report(
-    tally: &Tally,
-    options: &Options,
-    lasted: Duration,
-    broken: &[String],
-) -> String {
+/// What was run, in a line.
+pub(super) fn title(tally: &Tally, options: &Options, lasted: Duration) -> String {
     let total = tally.total();
-    let mut text = String::new();
-    let Options {
-        instances,
-        backend,
-        readers,
-        writers,
-        ..
-    } = options;
     let database = match options.database.as_str() {
         kind @ ("sqlite" | "postgres") => kind,
         _ => "a database given by URL",
     };
-    let _ = writeln!(
-        text,
-        "{instances} instances with the {} backend on {database}, {readers} readers, {writers} writers: \
-         {} reads ({} values judged) and {} writes in {:.1} s, {:.0} reads a second\n",
-        backend.name(),
+    let seconds = lasted.as_secs_f64();
+    format!(
+        "{} instances, {} on {database}: {} reads and {} writes in {seconds:.0} s",
+        options.instances,
+        options.backend.name(),
         grouped(total.reads),
-        grouped(total.values),
         grouped(total.writes),
-        lasted.as_secs_f64(),
-        total.reads as f64 / lasted.as_secs_f64(),
-    );
+    )
+}
+
+/// The whole report, in Markdown that reads well as it is.
+pub(super) fn report(tally: &Tally, title: &str, broken: &[String]) -> String {
+    let total = tally.total();
+    let mut text = format!("{title}; {} values judged\n\n", grouped(total.values));
     text += &table(tally, &total);
     let _ = writeln!(
         text,

@@ -32,8 +32,8 @@ pub(super) enum Whom {
 impl Whom {
     pub(super) fn any() -> Self {
         match fastrand::u8(..100) {
-            0..45 => Self::TheWriter,
-            45..85 => Self::AnotherOne,
+            0..50 => Self::TheWriter,
+            50..90 => Self::AnotherOne,
             _ => Self::AnotherOneWithPosition,
         }
     }
