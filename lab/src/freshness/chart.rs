@@ -14,6 +14,7 @@ use plotters::prelude::*;
 use plotters::style::FontTransform;
 
 use super::options::Options;
+use super::report::grouped;
 use super::schedule::Act;
 use super::tally::{Moments, Tally, WHILE};
 use crate::history::fleet::Moment;
@@ -130,15 +131,17 @@ impl Picture<'_> {
                 is_last: false,
             },
         )?;
-        let counts: [(fn(&Moments) -> u32, RGBColor); 3] = [
+        let counts: [(fn(&Moments) -> u32, RGBColor); 2] = [
             (|moments| moments.reads, BLUE),
             (|moments| moments.writes, GREEN),
-            (|moments| moments.failed, RED),
         ];
         for (count, color) in counts {
             let line = self.line(|moments| per_second(count(moments)).max(1.0));
             chart.draw_series(LineSeries::new(line, color.stroke_width(2)))?;
         }
+        let failed = self.line(|moments| per_second(moments.failed));
+        let failed = failed.into_iter().filter(|(_, failed)| *failed > 0.0);
+        chart.draw_series(failed.map(|point| Circle::new(point, 3, RED.filled())))?;
         Ok(())
     }
 
@@ -162,10 +165,13 @@ impl Picture<'_> {
         Ok(())
     }
 
+    /// A line through the middle of every while, but for the last, which is not a whole one.
     fn line(&self, y: impl Fn(&Moments) -> f64) -> Vec<(f64, f64)> {
-        let course = self.tally.course.iter().enumerate();
+        let course = &self.tally.course;
         let middle = |index: usize| (index as f64 + 0.5) * WHILE.as_secs_f64();
-        course
+        course[..course.len().saturating_sub(1)]
+            .iter()
+            .enumerate()
             .map(|(index, moments)| (middle(index), y(moments)))
             .collect()
     }
@@ -200,7 +206,13 @@ impl Picture<'_> {
             .label_style(style(12, INK))
             .x_labels(if panel.is_last { 15 } else { 0 })
             .x_label_formatter(&|x| format!("{x:.0} s"))
-            .y_label_formatter(&|y| y.to_string())
+            .y_label_formatter(&|y| {
+                if *y < 1.0 {
+                    y.to_string()
+                } else {
+                    grouped(*y as u64)
+                }
+            })
             .draw()?;
         if panel.is_first {
             self.names(&mut chart, top)?;
@@ -211,15 +223,11 @@ impl Picture<'_> {
     fn names(&self, chart: &mut Chart<'_>, top: f64) -> Drawn<()> {
         let acts = &self.tally.acts;
         for Act { fault, began, .. } in acts {
-            let place = (seconds(*began) + self.seconds * 0.002, top * 0.8);
-            let style = style(12, INK);
-            let style = if acts.len() > NAMES {
-                // Downwards, in two steps to the right: it turns around its upper left corner.
-                let place = style.transform(FontTransform::Rotate90);
-                place
-            } else {
-                style
-            };
+            let place = (seconds(*began) + self.seconds * 0.002, top * 0.85);
+            let mut style = style(12, INK);
+            if acts.len() > NAMES {
+                style = style.transform(FontTransform::Rotate90);
+            }
             chart.draw_series([Text::new(fault.name(), place, style)])?;
         }
         Ok(())

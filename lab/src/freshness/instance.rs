@@ -2,6 +2,7 @@
 
 use std::io::Read;
 use std::sync::Arc;
+use std::time::Duration;
 
 use alacena::app::Application;
 use alacena::cache::CacheBackend;
@@ -44,8 +45,8 @@ pub async fn serve(options: InstanceOptions) -> Result<()> {
             None => Unsteady::new(backend, Entries::Applied),
             Some(Mutant::IgnoresTheLog) => Unsteady::new(backend, Entries::Ignored),
             Some(Mutant::FillsRegardless) => {
-                let unsteady = Unsteady::new(backend, Entries::Applied);
-                Staged::with(unsteady, Fills::Regardless, std::time::Duration::ZERO)
+                let staged = Staged::with(backend, Fills::Regardless, Duration::ZERO);
+                Unsteady::new(staged, Entries::Applied)
             }
         }
     };

@@ -40,7 +40,7 @@ pub use instance::{InstanceOptions, serve};
 pub use options::{Backend, Mutant, Options};
 
 use crate::cli::Outcome;
-use crate::history::fleet::History;
+use crate::history::fleet::{History, Moment};
 use load::Load;
 use progress::Progress;
 use record::{Failed, Record};
@@ -77,7 +77,7 @@ pub async fn run(options: Options) -> Result<Outcome> {
         clock: stage.clock,
         played: Played::default(),
     };
-    let played = match options.duration() {
+    let directed = match options.duration() {
         Some(time) => director.play_for(&faults, time).await,
         None => {
             let reads = options.reads.unwrap_or_default();
@@ -85,17 +85,18 @@ pub async fn run(options: Options) -> Result<Outcome> {
             director.play_until(&faults, is_enough).await
         }
     };
-    let played = played.map(|()| director.played);
+    let played = director.played;
     stage.end();
-    let lasted = stage.clock.now().since(Default::default());
+    let lasted = stage.clock.now().since(Moment::default());
     let records = tokio::task::block_in_place(|| load.finish())?;
     progress.end();
-    let played = played?;
     drop(scene);
     tokio::task::block_in_place(|| {
         let (history, failed) = assembled(&stage, records);
         let tally = Tally::of(&history, &failed, &played)?;
-        let broken = report::broken(&tally, &options);
+        let mut broken = report::broken(&tally, &options);
+        // What was seen until then is worth having all the same.
+        broken.extend(directed.err().map(|error| format!("{error:#}")));
         let title = report::title(&tally, &options, lasted);
         let report = report::report(&tally, &title, &broken);
         println!("{report}");

@@ -59,7 +59,7 @@ pub struct Options {
     pub reads: Option<u64>,
 
     /// How many readers ask at once, over one connection to each instance
-    #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u16).range(1..))]
+    #[arg(long, value_name = "N", default_value_t = 12, value_parser = clap::value_parser!(u16).range(1..))]
     pub readers: u16,
 
     /// How many writers there are

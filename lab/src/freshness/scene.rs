@@ -200,3 +200,30 @@ pub(super) fn redis_address(url: &str) -> Option<(&str, SocketAddr, &str)> {
     };
     Some((before, address?, after))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::redis_address;
+
+    #[test]
+    fn a_proxy_takes_the_place_of_the_address_in_a_url() {
+        for (url, expected) in [
+            ("redis://127.0.0.1:7000", ("redis://", "127.0.0.1:7000", "")),
+            ("redis://127.0.0.1", ("redis://", "127.0.0.1:6379", "")),
+            (
+                "redis://me:se@cret@127.0.0.1:7000/3",
+                ("redis://me:se@cret@", "127.0.0.1:7000", "/3"),
+            ),
+        ] {
+            let (before, address, after) = redis_address(url).expect(url);
+            assert_eq!((before, &*address.to_string(), after), expected);
+        }
+    }
+
+    #[test]
+    fn what_a_proxy_cannot_stand_before_is_refused() {
+        for url in ["", "localhost:6379", "rediss://127.0.0.1", "redis://"] {
+            assert!(redis_address(url).is_none(), "{url}");
+        }
+    }
+}

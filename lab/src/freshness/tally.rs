@@ -299,3 +299,39 @@ impl Tally {
 pub(super) fn at(moment: Moment) -> String {
     format!("{:.3} s", moment.since(Moment::default()).as_secs_f64())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn missed(reads: u64, millis: &[u64]) -> Missed {
+        Missed {
+            reads,
+            stale: millis.iter().copied().map(Duration::from_millis).collect(),
+        }
+    }
+
+    #[test]
+    fn fresh_reads_count_as_not_stale_at_all() {
+        let missed = missed(100, &[3, 7]);
+        let ms = Duration::from_millis;
+        assert_eq!(missed.quantile(0.5), ms(0));
+        assert_eq!(missed.quantile(0.98), ms(0));
+        assert_eq!(missed.quantile(0.99), ms(3));
+        assert_eq!(missed.quantile(1.0), ms(7));
+        assert_eq!(missed.max(), ms(7));
+    }
+
+    #[test]
+    fn quantiles_of_the_stale_reads_leave_out_the_fresh_ones() {
+        let missed = missed(1000, &[1, 2, 3, 4]);
+        assert_eq!(missed.quantile_of_stale(0.5), Duration::from_millis(2));
+        assert_eq!(missed.quantile_of_stale(0.99), Duration::from_millis(4));
+    }
+
+    #[test]
+    fn nothing_missed_is_no_staleness() {
+        assert_eq!(missed(0, &[]).quantile(0.99), Duration::ZERO);
+        assert_eq!(missed(0, &[]).quantile_of_stale(0.99), Duration::ZERO);
+    }
+}
