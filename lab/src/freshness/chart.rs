@@ -131,12 +131,9 @@ impl Picture<'_> {
                 is_last: false,
             },
         )?;
-        let counts: [(fn(&Moments) -> u32, RGBColor); 2] = [
-            (|moments| moments.reads, BLUE),
-            (|moments| moments.writes, GREEN),
-        ];
-        for (count, color) in counts {
-            let line = self.line(|moments| per_second(count(moments)).max(1.0));
+        let reads = self.line(|moments| per_second(moments.reads).max(1.0));
+        let writes = self.line(|moments| per_second(moments.writes).max(1.0));
+        for (line, color) in [(reads, BLUE), (writes, GREEN)] {
             chart.draw_series(LineSeries::new(line, color.stroke_width(2)))?;
         }
         let failed = self.line(|moments| per_second(moments.failed));

@@ -30,7 +30,7 @@
 //!
 //! # Size
 //!
-//! A read takes 40 bytes and its key, and is judged where it lies.
+//! A read takes 32 bytes and its key, and is judged where it lies.
 
 mod judge;
 
