@@ -8,6 +8,7 @@
 //! - [`history`]: a checker that finds stale reads in what clients wrote and read.
 //! - [`staged`]: a cache backend that waits where a schedule wants it to.
 //! - [`unsteady`]: a cache backend that dawdles now and then where that is dangerous.
+//! - [`model`]: the cache's protocol in small, every state of which can be visited.
 //! - [`contract`]: what every cache backend must keep, as tests that any of them can be put to.
 //! - [`freshness`]: several instances under load and faults, and how stale what they answer is.
 //! - [`cli`]: the command line of `alacena-lab`.
@@ -16,6 +17,7 @@ pub mod cli;
 pub mod contract;
 pub mod freshness;
 pub mod history;
+pub mod model;
 pub mod proxy;
 pub mod servers;
 pub mod staged;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use alacena::cache::{
     BackendStats, CacheBackend, Change, Count, Entry, Filled, Key, LogBatch, Lookup, Mode, Pattern,
-    Ticket, Tier, Timestamp, Voided,
+    Stale, Ticket, Tier, Timestamp, Voided,
 };
 use async_trait::async_trait;
 use tokio::sync::oneshot;
@@ -40,6 +40,8 @@ pub enum At {
     Void,
     /// Between what a lookup found and its answer.
     Found,
+    /// Before what the change log tells of is voided.
+    Apply,
 }
 
 struct Curtain {
@@ -197,6 +199,13 @@ impl CacheBackend for Staged {
     }
 
     async fn apply(&self, batch: &LogBatch) -> Voided {
+        for entry in &batch.entries {
+            if let Stale::Change(change) = &entry.stale {
+                for key in change.keys() {
+                    self.pass(At::Apply, key.name()).await;
+                }
+            }
+        }
         // A bare `set` knows of no log.
         self.inner.apply(batch).await
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use alacena::cache::{
     BackendStats, CacheBackend, Change, Count, Entry, Filled, Key, LogBatch, Lookup, Mode, Pattern,
-    Ticket, Timestamp, Voided,
+    Ticket, Tier, Timestamp, Voided,
 };
 use async_trait::async_trait;
 
@@ -109,6 +109,14 @@ impl CacheBackend for Unsteady {
 
     async fn exists(&self, key: &Key, now: Timestamp) -> bool {
         self.inner.exists(key, now).await
+    }
+
+    async fn sample(&self, most: usize) -> Vec<Key> {
+        self.inner.sample(most).await
+    }
+
+    async fn copies(&self, key: &Key, now: Timestamp) -> Vec<(Tier, Entry)> {
+        self.inner.copies(key, now).await
     }
 
     async fn increment(&self, counter: &str, by: i64, window: Duration, now: Timestamp) -> Count {

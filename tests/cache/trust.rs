@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use alacena::cache::{
-    CacheBackend, Change, Filled, Lookup, MemoryBackend, Mode, NoLog, RedisBackend, TieredBackend,
-    Voided, one_budget,
+    CacheBackend, Change, Filled, LogBatch, LogEntry, Lookup, MemoryBackend, Mode, NoLog, Position,
+    RedisBackend, Stale, TieredBackend, Voided, Watermark, one_budget,
 };
 use alacena_lab::contract::source::{PAGES, START, page, row};
 use alacena_lab::proxy::{Direction, Fault, Proxy};
@@ -287,15 +287,34 @@ async fn a_far_value_that_a_void_overtakes_on_its_way_is_not_copied() {
     assert_eq!(hit(&*tiered, &row(1)).await, None);
 }
 
-/// Rule 7: far is voided before near.
+/// Rule 7: far is voided before near, by a writer and by what the log tells of (recovery rule 4).
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_copied_from_far_before_its_void_goes_with_it() {
+    copies_go_with_the_void(At::Void).await;
+    copies_go_with_the_void(At::Apply).await;
+}
+
+async fn copies_go_with_the_void(at: At) {
     let scene = Scene::set().await;
     let (far, tiered) = staged(&scene).await;
-    let cue = far.hang(At::Void, row(1).name());
+    let cue = far.hang(at, row(1).name());
     let voiding = tokio::spawn({
         let tiered = Arc::clone(&tiered);
-        async move { tiered.void(&Change::of(row(1)), None).await }
+        let change = Change::of(row(1));
+        async move {
+            if at == At::Void {
+                return tiered.void(&change, None).await;
+            }
+            let entry = LogEntry {
+                position: Position::new(100),
+                stale: Stale::Change(change),
+            };
+            let batch = LogBatch {
+                entries: vec![entry],
+                until: Watermark::parse("101").expect("a watermark"),
+            };
+            tiered.apply(&batch).await
+        }
     });
     let open = cue.reached().await;
     // Not acknowledged yet: the old value may answer, and is copied.

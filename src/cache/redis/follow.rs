@@ -1,6 +1,7 @@
 //! What the change log tells of, as Redis is told it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use deadpool_redis::redis::Value;
 
@@ -15,17 +16,19 @@ const AT_ONCE: usize = 200;
 /// What a script answers that found another watermark than it may rely on.
 const BEHIND: i64 = -1;
 
-/// Voids a batch in a Redis whose watermark must be at least `seen`, and moves it.
+/// Voids a batch in a Redis whose watermark must be at least `seen`, and moves it. Each script may take
+/// up to `limit`.
 pub(super) async fn apply(
     link: &Link,
     generation: &Arc<Generation>,
     names: &Names,
     batch: &LogBatch,
     seen: Position,
+    limit: Duration,
 ) -> Result<(), NoAnswer> {
     let history = generation.history().unwrap_or_default();
     for call in calls(names, batch, seen, history) {
-        match link.call_on(generation, &call).await? {
+        match link.call_on(generation, &call, limit).await? {
             Value::Int(BEHIND) => return Err(NoAnswer::Changed),
             Value::Int(position) => generation.saw(Position::new(position.unsigned_abs())),
             _ => return Err(link.senseless()),

@@ -274,13 +274,13 @@ impl Link {
             .await
     }
 
-    /// Calls a script on a connection of this generation, at leisure.
+    /// Calls a script on a connection of this generation.
     pub(super) async fn call_on(
         &self,
         generation: &Arc<Generation>,
         call: &Call,
+        limit: Duration,
     ) -> Result<Value, NoAnswer> {
-        let limit = self.connect_timeout;
         match self.send(generation, &call.by_hash(), limit).await {
             Err(NoAnswer::NoScript) => self.send(generation, &call.by_code(), limit).await,
             answer => answer,
@@ -409,6 +409,11 @@ impl Link {
         if !is_trusted {
             generation.is_recovered.store(false, Ordering::SeqCst);
         }
+    }
+
+    /// How long a change of another instance may wait for Redis: near waits for it.
+    pub(super) fn budget(&self) -> Duration {
+        self.budget
     }
 
     /// How long something may take that nobody waits for.

@@ -200,7 +200,8 @@ impl RedisBackend {
                 self.remove(pattern).await?;
             }
         }
-        follow::apply(&self.link, generation, &self.names, batch, seen).await
+        let limit = self.link.budget();
+        follow::apply(&self.link, generation, &self.names, batch, seen, limit).await
     }
 
     fn seal(&self, key: &Key, entry: &Entry) -> Vec<u8> {
@@ -451,8 +452,8 @@ impl CacheBackend for RedisBackend {
             // now spares that recovery a doubt.
             Ok((generation, false)) if !batch.has_clear() => {
                 let names = follow::stored_under(&self.names, batch);
-                let (delete, leisure) = (delete(&names), self.link.leisure());
-                let removed = self.link.send(&generation, &delete, leisure).await;
+                let (delete, limit) = (delete(&names), self.link.share());
+                let removed = self.link.send(&generation, &delete, limit).await;
                 removed.map(drop)
             }
             Ok((_, false)) => Err(NoAnswer::NotSent),

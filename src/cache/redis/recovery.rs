@@ -158,7 +158,8 @@ impl Recovery {
         match (watermark, replay) {
             (Some(watermark), Replay::Since(batch)) if !batch.has_clear() => {
                 let (link, names) = (&self.link, &self.names);
-                follow::apply(link, &generation, names, &batch, watermark.position()).await?;
+                let (seen, limit) = (watermark.position(), link.leisure());
+                follow::apply(link, &generation, names, &batch, seen, limit).await?;
                 log::debug!("{} changes replayed", batch.entries.len());
             }
             (_, Replay::Since(batch)) => {
