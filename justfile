@@ -29,6 +29,10 @@ seed users="10000" products="1000":
 smoke url="http://127.0.0.1:8000":
     scripts/smoke.sh {{ url }}
 
+# Several instances under load and faults: is any read stale?
+freshness *arguments:
+    cargo run --release -p alacena-lab -- freshness {{ arguments }}
+
 # What a cache hit costs
 bench:
     cargo bench --bench hit
