@@ -226,7 +226,8 @@ pub trait CacheBackend: Send + Sync + 'static {
     /// `through` is stored in the same step if its ticket is still good.
     async fn void(&self, change: &Change, through: Option<(Ticket, Entry)>) -> Voided;
 
-    /// Makes stale what the change log tells of, whoever changed it (recovery rules 3, 5 and 7).
+    /// Makes stale what the change log tells of, whoever changed it (recovery rules 3, 5 and 7). A clear
+    /// that it tells of is done already where instances share what they keep.
     async fn apply(&self, batch: &LogBatch) -> Voided {
         let mut worst = Voided::Confirmed;
         for entry in &batch.entries {

@@ -51,7 +51,45 @@ pub struct MemoryBackend {
     counters: Counters,
     /// Changes that were voided here, and that the log has not told of yet. To void them once more
     /// would cost what was stored since.
-    voided: Mutex<HashSet<Position>>,
+    voided: Mutex<Noted>,
+}
+
+/// Changes that were voided here, by position and by what they were of: a transaction may change more
+/// than its writer knows of.
+#[derive(Default)]
+struct Noted {
+    voided: HashSet<(Position, Key)>,
+    settled: Position,
+}
+
+impl Noted {
+    /// More than so many are forgotten, as where a long transaction holds up what is settled: to void
+    /// once more is always safe.
+    const MOST: usize = 100_000;
+
+    fn note(&mut self, change: &Change) {
+        let Some(position) = change.position() else {
+            return;
+        };
+        if self.voided.len() > Self::MOST {
+            self.voided.clear();
+        }
+        let keys = change.keys().map(|key| (position, key.clone()));
+        self.voided.extend(keys);
+    }
+
+    fn has(&self, position: Position, change: &Change) -> bool {
+        let written = change.written();
+        written.is_some_and(|key| self.voided.contains(&(position, key.clone())))
+    }
+
+    /// The log tells of nothing before this any more.
+    fn settle(&mut self, settled: Position) {
+        if self.settled != settled {
+            self.settled = settled;
+            self.voided.retain(|(position, _)| *position >= settled);
+        }
+    }
 }
 
 /// An entry, and what must still be so for it to be true.
@@ -266,7 +304,7 @@ impl CacheBackend for MemoryBackend {
 
     async fn void(&self, change: &Change, through: Option<(Ticket, Entry)>) -> Voided {
         let is_overtaken = self.void_all(change, through);
-        self.voided.lock().extend(change.position());
+        self.voided.lock().note(change);
         if is_overtaken {
             Voided::Overtaken
         } else {
@@ -281,7 +319,7 @@ impl CacheBackend for MemoryBackend {
                     // Locked for as long as it takes: a writer who voids it at the same time is not
                     // acknowledged before this is over.
                     let voided = self.voided.lock();
-                    if !voided.contains(position) {
+                    if !voided.has(*position, change) {
                         self.void_all(change, None);
                     }
                 }
@@ -290,8 +328,7 @@ impl CacheBackend for MemoryBackend {
                 }
             }
         }
-        let settled = batch.until.position();
-        self.voided.lock().retain(|position| *position >= settled);
+        self.voided.lock().settle(batch.until.position());
         Voided::Confirmed
     }
 
@@ -303,7 +340,7 @@ impl CacheBackend for MemoryBackend {
         }
         self.era.fetch_add(1, Ordering::SeqCst);
         self.entries.invalidate_all();
-        self.voided.lock().clear();
+        *self.voided.lock() = Noted::default();
     }
 
     async fn clear(&self, pattern: &Pattern) -> u64 {

@@ -125,7 +125,11 @@ impl Tailing {
                         log::info!("the change log is followed again");
                     }
                     if let Some(since) = news {
-                        changed = Instant::now();
+                        let is_quiet =
+                            matches!(&since, Since::Tail(tail) if tail.changes.is_empty());
+                        if !is_quiet {
+                            changed = Instant::now();
+                        }
                         self.take(since);
                     }
                     // After it was applied in both tiers (recovery rule 4).
@@ -141,7 +145,9 @@ impl Tailing {
                     if !std::mem::replace(&mut is_lost, true) {
                         log::warn!("the change log cannot be followed: {error}");
                     }
-                    RETRY_AFTER
+                    // Whoever waits for a position does not shorten this.
+                    std::thread::sleep(RETRY_AFTER);
+                    continue;
                 }
             };
             self.follow.progress.pause(pause);

@@ -21,7 +21,7 @@ use chrono::Utc;
 use diesel::prelude::*;
 use diesel::sql_types::{Array, BigInt, Bool, Nullable, Text};
 
-use super::connection::{ConnectionManager, DbConnection, is_lost};
+use super::connection::{ConnectionManager, DbConnection};
 use super::database::Database;
 use super::error::DbError;
 use super::modified::{Committed, Modified};
@@ -268,9 +268,9 @@ fn first_kept(connection: &mut DbConnection, age: Duration, rows: u32) -> QueryR
     let age = i64::try_from(age.as_millis()).unwrap_or(i64::MAX);
     let born = Utc::now().timestamp_millis().saturating_sub(age);
     // By position in every case: whoever finds their witness must find all that came after it.
-    let young: Option<i64> = table
-        .filter(made_at.ge(born))
-        .select(diesel::dsl::min(position))
+    let old: Option<i64> = table
+        .filter(made_at.lt(born))
+        .select(diesel::dsl::max(position))
         .first(connection)?;
     let exceeding: Option<i64> = table
         .order(position.desc())
@@ -285,7 +285,8 @@ fn first_kept(connection: &mut DbConnection, age: Duration, rows: u32) -> QueryR
         .first(connection)
         .optional()?;
     let newest = end(connection, "")?.witness.position;
-    let cut = young.unwrap_or(i64::MAX).max(exceeding.unwrap_or(0));
+    // The newest that is old stays: somebody's witness may be it, who missed only what came after.
+    let cut = old.unwrap_or(0).max(exceeding.unwrap_or(0));
     Ok(cut.min(first.unwrap_or(i64::MAX)).min(newest))
 }
 
@@ -416,12 +417,22 @@ fn lineage(connection: &mut DbConnection) -> QueryResult<String> {
         DbConnection::Postgresql(postgres) => {
             match diesel::sql_query(LINEAGE).get_result::<TextRow>(postgres) {
                 Ok(row) => Ok(row.value),
-                Err(error) if is_lost(&error) => Err(error),
                 // Some services that host PostgreSQL forbid the question. The witness is left.
-                Err(_) => Ok("-".to_owned()),
+                Err(error) if is_forbidden(&error) => Ok(UNTOLD.to_owned()),
+                Err(error) => Err(error),
             }
         }
     }
+}
+
+/// The lineage where nobody may ask for it.
+const UNTOLD: &str = "-";
+
+fn is_forbidden(error: &diesel::result::Error) -> bool {
+    let text = error.to_string();
+    ["permission denied", "does not exist", "not supported"]
+        .iter()
+        .any(|reason| text.contains(reason))
 }
 
 /// Begins the log anew where this database was restored from a dump of another: the positions in it
@@ -433,7 +444,7 @@ fn begin_or_resume(connection: &mut DbConnection) -> QueryResult<String> {
         let known: String = known.first(connection)?;
         Ok::<_, diesel::result::Error>(known == present)
     };
-    if is_present(connection)? {
+    if present == UNTOLD || is_present(connection)? {
         return Ok(present);
     }
     connection.transaction(|connection| {

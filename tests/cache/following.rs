@@ -300,6 +300,37 @@ async fn old_data_does_not_remember_a_void_that_came_after_it() {
     assert_eq!(hit(&far, &row(1)).await, None);
 }
 
+/// A database that was restored hands the same positions out again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_position_that_comes_again_is_not_taken_for_voided() {
+    let scene = Scene::set().await;
+    let far = scene.settings.far().await;
+    // Voided by its writer, and never told of.
+    let change = Change::of(row(1)).committed(Some(Position::new(FIRST)));
+    assert_eq!(far.void(&change, None).await, Voided::Confirmed);
+    scene.log.start.store(1000, Ordering::SeqCst);
+    scene.interrupt(&far).await;
+    scene.log.start.store(0, Ordering::SeqCst);
+    fill(&far, &row(1), "old").await;
+    let batch = scene.log.write(Change::of(row(1)));
+    assert_eq!(batch.entries[0].position, Position::new(FIRST));
+    assert_eq!(far.apply(&batch).await, Voided::Confirmed);
+    assert_eq!(hit(&far, &row(1)).await, None);
+}
+
+/// What a clear could not reach is not there when Redis is.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clear_that_redis_did_not_hear_of_drops_what_it_has() {
+    let scene = Scene::set().await;
+    let far = scene.settings.far().await;
+    fill(&far, &row(1), "old").await;
+    scene.proxy.set(Direction::Both, Fault::Cut);
+    assert_eq!(far.clear(&"row:*".parse().expect("a pattern")).await, 0);
+    scene.proxy.heal();
+    is_trusted(&far).await;
+    assert_eq!(hit(&far, &row(1)).await, None);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn where_the_log_cannot_tell_everything_is_dropped() {
     let scene = Scene::set().await;

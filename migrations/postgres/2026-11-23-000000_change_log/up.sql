@@ -31,6 +31,9 @@ LANGUAGE sql AS 'SELECT pg_current_xact_id()::text::bigint';
 CREATE FUNCTION cache_snapshot() RETURNS text
 LANGUAGE sql STABLE AS 'SELECT pg_current_snapshot()::text';
 
+-- What the functions below mean by a name must not be for others to choose: temporary tables come last.
+SELECT set_config('search_path', quote_ident(current_schema()) || ', pg_temp', true);
+
 -- With the rights of whoever owns the log: who may change a row need not be given any on the log.
 CREATE FUNCTION cache_log_users() RETURNS trigger
 LANGUAGE plpgsql SECURITY DEFINER SET search_path FROM CURRENT AS $$
@@ -52,6 +55,8 @@ BEGIN
     INSERT INTO cache_changes (kind) VALUES ('all');
     RETURN NULL;
 END $$;
+
+REVOKE EXECUTE ON FUNCTION cache_log_users(), cache_log_products(), cache_log_all() FROM PUBLIC;
 
 -- Entity tags are made of versions. Whoever changes a row by hand does not think of them.
 CREATE FUNCTION raise_version() RETURNS trigger

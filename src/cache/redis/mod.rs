@@ -24,7 +24,7 @@ mod stored;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -49,7 +49,7 @@ use super::clock::Timestamp;
 use super::counters::{Count, Counters};
 use super::entry::Entry;
 use super::key::{Group, Key};
-use super::log::{ChangeLog, LogBatch, Stale};
+use super::log::{ChangeLog, LogBatch};
 use super::pattern::Pattern;
 use super::stats::increment;
 
@@ -74,6 +74,7 @@ pub struct RedisBackend {
     forged: AtomicU64,
     /// Where the next sample begins.
     cursor: AtomicU64,
+    is_unclear: Arc<AtomicBool>,
     forget_copies: Arc<dyn Fn() + Send + Sync>,
     keeper: AbortHandle,
 }
@@ -97,11 +98,13 @@ impl RedisBackend {
         let names = Names::new(&settings.namespace, &settings.log);
         let marks = Arc::new(Marks::new()?);
         let forget_copies: Arc<dyn Fn() + Send + Sync> = Arc::new(forget_copies);
+        let is_unclear = Arc::<AtomicBool>::default();
         let recovery = Recovery {
             link: Arc::clone(&link),
             names: names.clone(),
             marks: Arc::clone(&marks),
             log,
+            is_unclear: Arc::clone(&is_unclear),
             forget_copies: Arc::clone(&forget_copies),
         };
         Ok(Self {
@@ -113,6 +116,7 @@ impl RedisBackend {
             counters: Counters::new(),
             forged: AtomicU64::new(0),
             cursor: AtomicU64::new(0),
+            is_unclear,
             forget_copies,
             keeper: tokio::spawn(recovery.keep()).abort_handle(),
         })
@@ -191,15 +195,8 @@ impl RedisBackend {
 
     /// Voids what the log tells of, and moves the watermark, on connections that are trusted.
     async fn follow(&self, generation: &Arc<Generation>, batch: &LogBatch) -> Result<(), NoAnswer> {
+        // An admin's clear is done here by whoever tells of it.
         let seen = generation.seen();
-        for entry in &batch.entries {
-            // Whoever moved the watermark past it has cleared.
-            if let Stale::Matching(pattern) = &entry.stale
-                && entry.position >= seen
-            {
-                self.remove(pattern).await?;
-            }
-        }
         let limit = self.link.budget();
         follow::apply(&self.link, generation, &self.names, batch, seen, limit).await
     }
@@ -450,13 +447,12 @@ impl CacheBackend for RedisBackend {
             Ok((generation, true)) => self.follow(&generation, batch).await,
             // Nobody relies on the watermark before a recovery has read it: it stays. What is voided
             // now spares that recovery a doubt.
-            Ok((generation, false)) if !batch.has_clear() => {
+            Ok((generation, false)) => {
                 let names = follow::stored_under(&self.names, batch);
                 let (delete, limit) = (delete(&names), self.link.share());
                 let removed = self.link.send(&generation, &delete, limit).await;
                 removed.map(drop)
             }
-            Ok((_, false)) => Err(NoAnswer::NotSent),
             Err(why) => Err(why),
         };
         match applied {
@@ -483,7 +479,8 @@ impl CacheBackend for RedisBackend {
         match self.remove(pattern).await {
             Ok(removed) => removed,
             Err(why) => {
-                // What was to go may still be there: so everything does.
+                // What was to go may still be there: so everything goes.
+                self.is_unclear.store(true, Ordering::SeqCst);
                 self.link
                     .doubt(&format!("a clear was not completed: {why}"));
                 0

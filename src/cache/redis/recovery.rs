@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use deadpool_redis::redis::{Cmd, Value, cmd, from_redis_value_ref};
@@ -44,6 +45,8 @@ pub(super) struct Recovery {
     pub(super) names: Names,
     pub(super) marks: Arc<Marks>,
     pub(super) log: Arc<dyn ChangeLog>,
+    /// Whether a clear was begun here and not completed: then a replay is not enough.
+    pub(super) is_unclear: Arc<AtomicBool>,
     /// Drops what was copied from Redis.
     pub(super) forget_copies: Arc<dyn Fn() + Send + Sync>,
 }
@@ -152,28 +155,43 @@ impl Recovery {
         // Since it is connected, voids are sent, or raise the count. So what the log tells below makes
         // up for what was missed before, and the count tells what was missed since (recovery rule 1).
         let doubts = self.link.breaker().doubts();
-        let watermark = self.watermark(&generation).await?;
-        let replay = self.log.replay(watermark.as_ref()).await;
-        let replay = replay.map_err(|error| NoAnswer::Failed(error.to_string()))?;
-        match (watermark, replay) {
-            (Some(watermark), Replay::Since(batch)) if !batch.has_clear() => {
-                let (link, names) = (&self.link, &self.names);
-                let (seen, limit) = (watermark.position(), link.leisure());
-                follow::apply(link, &generation, names, &batch, seen, limit).await?;
-                log::debug!("{} changes replayed", batch.entries.len());
-            }
-            (_, Replay::Since(batch)) => {
-                self.drop_namespace(&generation, &batch.until, "an admin cleared it")
-                    .await?;
-            }
-            (_, Replay::Unknown { why, end }) => {
-                self.drop_namespace(&generation, &end, &why).await?;
-            }
+        let is_unclear = self.is_unclear.swap(false, Ordering::SeqCst);
+        let made_up = self.make_up(&generation, is_unclear).await;
+        if made_up.is_err() && is_unclear {
+            self.is_unclear.store(true, Ordering::SeqCst);
         }
+        made_up?;
         if self.link.breaker().doubts() == doubts {
             // Recovery rule 6.
             (self.forget_copies)();
             self.link.trust(&generation, doubts);
+        }
+        Ok(())
+    }
+
+    /// Makes up for what Redis missed, by replaying the log or by dropping what is there.
+    async fn make_up(
+        &self,
+        generation: &Arc<Generation>,
+        is_unclear: bool,
+    ) -> Result<(), NoAnswer> {
+        let watermark = self.watermark(generation).await?;
+        let replay = self.log.replay(watermark.as_ref()).await;
+        let replay = replay.map_err(|error| NoAnswer::Failed(error.to_string()))?;
+        match (watermark, replay) {
+            (Some(watermark), Replay::Since(batch)) if !batch.has_clear() && !is_unclear => {
+                let (link, names) = (&self.link, &self.names);
+                let (seen, limit) = (watermark.position(), link.leisure());
+                follow::apply(link, generation, names, &batch, seen, limit).await?;
+                log::debug!("{} changes replayed", batch.entries.len());
+            }
+            (_, Replay::Since(batch)) => {
+                self.drop_namespace(generation, &batch.until, "an admin cleared it")
+                    .await?;
+            }
+            (_, Replay::Unknown { why, end }) => {
+                self.drop_namespace(generation, &end, &why).await?;
+            }
         }
         Ok(())
     }
@@ -275,6 +293,9 @@ impl Recovery {
         why: &str,
     ) -> Result<(), NoAnswer> {
         log::info!("what is in Redis is dropped: {why}");
+        // Positions may come again, in another history of the database.
+        let forget = delete(&[self.names.voided().to_owned()]);
+        self.at_leisure(generation, &forget).await?;
         let mut set = cmd("MSET");
         set.arg(self.names.token()).arg(&self.marks.draw()[..]);
         set.arg(self.names.watermark()).arg(end.text());

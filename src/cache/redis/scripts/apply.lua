@@ -25,18 +25,21 @@ if history ~= ARGV[2] then
 end
 
 -- What the watermark has passed is voided, and what is remembered to be.
-local function is_voided(change)
-  return tonumber(change) < stored or type(redis.pcall('ZSCORE', KEYS[2], change)) == 'string'
+local function is_voided(change, name)
+  if tonumber(change) < stored then
+    return true
+  end
+  return type(redis.pcall('ZSCORE', KEYS[2], change .. ' ' .. name)) == 'string'
 end
 
 local count = tonumber(ARGV[4])
 for i = 1, count do
-  if not is_voided(ARGV[4 + i]) then
+  if not is_voided(ARGV[4 + i], KEYS[2 + 2 * i]) then
     redis.call('DEL', KEYS[1 + 2 * i], KEYS[2 + 2 * i])
   end
 end
 for i = 1, #KEYS - 2 - 2 * count do
-  if not is_voided(ARGV[4 + count + i]) then
+  if not is_voided(ARGV[4 + count + i], KEYS[2 + 2 * count + i]) then
     redis.call('DEL', KEYS[2 + 2 * count + i])
   end
 end

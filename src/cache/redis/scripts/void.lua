@@ -11,7 +11,12 @@ redis.call('DEL', unpack(KEYS, 2))
 if ARGV[1] ~= '' then
   -- In the same place as what it is about: a Redis that comes back with old data has forgotten both.
   -- Without the room for it, the change is voided once more.
-  redis.pcall('ZADD', KEYS[1], ARGV[1], ARGV[1])
+  -- By name too: a transaction may change more than its writer knows of.
+  for i = 2, #KEYS do
+    redis.pcall('ZADD', KEYS[1], ARGV[1], ARGV[1] .. ' ' .. KEYS[i])
+  end
+  -- Where a long transaction holds up the watermark the oldest are forgotten.
+  redis.pcall('ZREMRANGEBYRANK', KEYS[1], 0, -10001)
 end
 if ARGV[2] == '' or lease[1] ~= ARGV[2] then
   return 0
