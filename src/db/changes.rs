@@ -13,8 +13,6 @@
 //! A place also remembers the newest row below its horizon, its *witness*. Where the log has no such
 //! row, it is another log: a backup was restored, or the row has been trimmed and others with it.
 
-use std::fmt;
-use std::str::FromStr;
 use std::time::Duration;
 
 use chrono::Utc;
@@ -25,6 +23,7 @@ use super::connection::{ConnectionManager, DbConnection};
 use super::database::Database;
 use super::error::DbError;
 use super::modified::{Committed, Modified};
+use super::place::{Place, Witness, parse_snapshot};
 use super::schema::{cache_changes, cache_log};
 
 /// So many changes at once are not worth being voided one by one.
@@ -85,71 +84,6 @@ pub enum Changed {
     },
     /// Possibly everything.
     Everything,
-}
-
-/// Where in the log somebody has got to. As text it can be kept elsewhere: then what it knows of
-/// transactions above its horizon is lost, and they are looked for anew.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Place {
-    /// Every change at a lower position is settled, and lies behind.
-    horizon: i64,
-    /// Behind lies also what is below this, ...
-    next: i64,
-    /// ... but for these.
-    open: Vec<i64>,
-    witness: Witness,
-}
-
-/// The newest row below a place's horizon. Position 0 stands for none: as long as the log's first row
-/// is there, nothing is missing.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Witness {
-    lineage: String,
-    position: i64,
-    mark: i64,
-}
-
-impl Place {
-    /// Every change at a lower position lies behind.
-    pub fn horizon(&self) -> i64 {
-        self.horizon
-    }
-}
-
-impl fmt::Display for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Witness {
-            lineage,
-            position,
-            mark,
-        } = &self.witness;
-        write!(f, "{} {position} {mark} {lineage}", self.horizon)
-    }
-}
-
-/// A text that is no place.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NoPlace;
-
-impl FromStr for Place {
-    type Err = NoPlace;
-
-    fn from_str(text: &str) -> Result<Self, NoPlace> {
-        let mut parts = text.splitn(4, ' ');
-        let mut part = || parts.next().ok_or(NoPlace);
-        let mut number = || part()?.parse().map_err(|_| NoPlace);
-        let (horizon, position, mark) = (number()?, number()?, number()?);
-        Ok(Self {
-            horizon,
-            next: horizon,
-            open: Vec::new(),
-            witness: Witness {
-                lineage: part()?.to_owned(),
-                position,
-                mark,
-            },
-        })
-    }
 }
 
 /// What was committed since a place.
@@ -604,16 +538,6 @@ fn postgres_tail(postgres: &mut PgConnection, from: &Place) -> QueryResult<(bool
     Ok((is_known, Tail { changes, place }))
 }
 
-/// The oldest open transaction, the next one, and those that are open: `10:20:10,14,15`.
-fn parse_snapshot(text: &str) -> Option<(i64, i64, Vec<i64>)> {
-    let mut parts = text.splitn(3, ':');
-    let oldest = parts.next()?.parse().ok()?;
-    let next = parts.next()?.parse().ok()?;
-    let open = parts.next()?.split(',').filter(|id| !id.is_empty());
-    let open: Result<Vec<i64>, _> = open.map(str::parse).collect();
-    Some((oldest, next, open.ok()?))
-}
-
 fn logged((position, age, kind, id, detail): LogRow) -> Option<Logged> {
     let changed = match (kind.as_str(), id, detail) {
         ("begin", _, _) => return None,
@@ -628,37 +552,4 @@ fn logged((position, age, kind, id, detail): LogRow) -> Option<Logged> {
         changed,
         age: Duration::from_millis(u64::try_from(age).unwrap_or_default()),
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    proptest! {
-        #[test]
-        fn a_place_is_read_back_as_it_was_written(
-            horizon: i64,
-            position: i64,
-            mark: i64,
-            lineage in "[0-9A-F.-]{0,40}",
-        ) {
-            let witness = Witness { lineage, position, mark };
-            let place = Place { horizon, next: horizon, open: vec![], witness };
-            prop_assert_eq!(place.to_string().parse(), Ok(place));
-        }
-
-        #[test]
-        fn any_text_is_a_place_or_none(text: String) {
-            let _ = text.parse::<Place>();
-        }
-
-        #[test]
-        fn a_snapshot_is_read(oldest: i64, next: i64, open: Vec<i64>) {
-            let list: Vec<String> = open.iter().map(i64::to_string).collect();
-            let text = format!("{oldest}:{next}:{}", list.join(","));
-            prop_assert_eq!(parse_snapshot(&text), Some((oldest, next, open)));
-        }
-    }
 }

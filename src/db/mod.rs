@@ -6,15 +6,17 @@ mod database;
 mod error;
 mod migrations;
 mod modified;
+mod place;
 mod products;
 mod reach;
 mod schema;
 mod seed;
 mod users;
 
-pub use changes::{Changed, LogReader, Logged, NoPlace, Place, Since, Tail};
+pub use changes::{Changed, LogReader, Logged, Since, Tail};
 pub use database::Database;
 pub use error::DbError;
 pub use migrations::MigrationError;
 pub use modified::{Committed, Expected, Modified};
+pub use place::{NoPlace, Place};
 pub use seed::Seed;
