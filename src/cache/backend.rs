@@ -115,6 +115,16 @@ pub enum Tier {
     Far,
 }
 
+impl Tier {
+    /// The name that `Cache-Status` and the log use.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Near => "near",
+            Self::Far => "far",
+        }
+    }
+}
+
 /// What a lookup found.
 #[derive(Debug)]
 pub enum Lookup {

@@ -23,6 +23,13 @@ impl Position {
     }
 }
 
+/// As databases count, which never count below zero here.
+impl From<i64> for Position {
+    fn from(number: i64) -> Self {
+        Self(u64::try_from(number).unwrap_or_default())
+    }
+}
+
 impl fmt::Display for Position {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)
@@ -56,6 +63,14 @@ pub struct Watermark {
 }
 
 impl Watermark {
+    /// A watermark at a position, and the words that tell this log from another.
+    pub fn new(position: Position, words: impl fmt::Display) -> Self {
+        Self {
+            position,
+            text: format!("{position} {words}").into(),
+        }
+    }
+
     /// A text whose first word is the number of a position.
     pub fn parse(text: &str) -> Option<Self> {
         let number = text.split(' ').next()?.parse().ok()?;
@@ -120,21 +135,4 @@ pub trait ChangeLog: Send + Sync + 'static {
     /// # Errors
     /// Where nobody can tell at present.
     async fn replay(&self, since: Option<&Watermark>) -> Result<Replay, LogUnavailable>;
-}
-
-/// For a store that no log stands behind: it never knows what it missed.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct NoLog;
-
-#[async_trait]
-impl ChangeLog for NoLog {
-    async fn replay(&self, _: Option<&Watermark>) -> Result<Replay, LogUnavailable> {
-        Ok(Replay::Unknown {
-            why: "there is no change log".into(),
-            end: Watermark {
-                position: Position::new(1),
-                text: "1".into(),
-            },
-        })
-    }
 }

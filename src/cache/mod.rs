@@ -45,9 +45,7 @@ pub use counters::Count;
 pub use entry::Entry;
 pub use front::Cache;
 pub use key::{Group, Key};
-pub use log::{
-    ChangeLog, LogBatch, LogEntry, LogUnavailable, NoLog, Position, Replay, Stale, Watermark,
-};
+pub use log::{ChangeLog, LogBatch, LogEntry, LogUnavailable, Position, Replay, Stale, Watermark};
 pub use memory::MemoryBackend;
 pub use null::NullBackend;
 pub use pattern::{Pattern, PatternError};

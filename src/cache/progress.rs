@@ -66,10 +66,10 @@ impl Progress {
 
     /// Waits a while until the change at `position` is voided here. Answers whether it is.
     pub(super) async fn passed(&self, position: Position) -> bool {
-        let mut seen = self.position.subscribe();
-        if *seen.borrow_and_update() > position {
+        if self.position() > position {
             return true;
         }
+        let mut seen = self.position.subscribe();
         *self.is_wanted.lock() = true;
         self.wanted.notify_one();
         let passed = seen.wait_for(|present| *present > position);

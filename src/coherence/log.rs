@@ -1,6 +1,6 @@
 use async_trait::async_trait;
 
-use super::{MadeStale, position};
+use super::MadeStale;
 use crate::cache::{ChangeLog, LogBatch, LogEntry, LogUnavailable, Position, Replay, Watermark};
 use crate::db::{Database, Place, Since, Tail};
 
@@ -31,12 +31,12 @@ impl ChangeLog for Log {
                 Some(batch) => Replay::Since(batch),
                 None => Replay::Unknown {
                     why: EVERYTHING.into(),
-                    end: watermark(&tail.place)?,
+                    end: watermark(&tail.place),
                 },
             },
             Since::Unknown { why, end } => Replay::Unknown {
                 why: why.into(),
-                end: watermark(&end)?,
+                end: watermark(&end),
             },
         };
         Ok(replay)
@@ -50,19 +50,17 @@ pub(super) const EVERYTHING: &str = "a table was emptied, or changed in a way un
 pub(super) fn batch(tail: &Tail, made_stale: MadeStale) -> Option<LogBatch> {
     let entries = tail.changes.iter().map(|logged| {
         Some(LogEntry {
-            position: Position::new(u64::try_from(logged.position).unwrap_or_default()),
+            position: Position::from(logged.position),
             stale: made_stale(&logged.changed)?,
         })
     });
     Some(LogBatch {
         entries: entries.collect::<Option<_>>()?,
-        until: watermark(&tail.place).ok()?,
+        until: watermark(&tail.place),
     })
 }
 
 /// A place as a store keeps it.
-fn watermark(place: &Place) -> Result<Watermark, LogUnavailable> {
-    let text = place.to_string();
-    debug_assert_eq!(text.split(' ').next(), Some(&*position(place).to_string()));
-    Watermark::parse(&text).ok_or_else(|| LogUnavailable(format!("`{text}` is no place in it")))
+fn watermark(place: &Place) -> Watermark {
+    Watermark::new(Position::from(place.horizon()), place.witness())
 }

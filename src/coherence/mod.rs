@@ -12,8 +12,8 @@ pub use observer::{NameVersion, Observer, ObserverStats, Told, Truth};
 pub use tailer::{Follow, Tailer, TailerStats};
 pub use trim::keep_trimmed;
 
-use crate::cache::{Position, Stale};
-use crate::db::{Changed, Place};
+use crate::cache::Stale;
+use crate::db::Changed;
 
 /// Which copies a change makes stale; `None` if nobody can tell. The services know.
 pub type MadeStale = fn(&Changed) -> Option<Stale>;
@@ -25,9 +25,4 @@ pub struct Coherence {
     pub tailed: TailerStats,
     /// What the observer has found.
     pub observed: ObserverStats,
-}
-
-/// Up to where everything lies behind a place.
-fn position(place: &Place) -> Position {
-    Position::new(u64::try_from(place.horizon()).unwrap_or_default())
 }

@@ -1,5 +1,4 @@
 use std::collections::VecDeque;
-use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -130,23 +129,18 @@ impl Observer {
         if copies.is_empty() {
             return;
         }
-        let told_from = self.clock.now();
         let Some(Ok(truth)) = (self.truth)(key.clone()).await else {
             return;
         };
         self.stats.checked.fetch_add(1, Ordering::Relaxed);
-        let differ = |copies: Vec<(Tier, Entry)>| {
-            let mut copies = copies;
-            copies.retain(|(_, entry)| entry.value() != truth.as_ref());
-            copies
-        };
-        let suspects = differ(copies);
+        let differs = |(_, entry): &(Tier, Entry)| entry.value() != truth.as_ref();
+        let suspects: Vec<_> = copies.into_iter().filter(differs).collect();
         if suspects.is_empty() {
             return;
         }
         let found = Instant::now();
         // A look at the log that begins from now on tells of every change that the database told of.
-        let told_until = self.clock.now().max(told_from);
+        let told_until = self.clock.now();
         while self.progress.looked() <= told_until {
             if found.elapsed() > PATIENCE {
                 return;
@@ -165,24 +159,12 @@ impl Observer {
         for (tier, entry) in lasting {
             self.stats.inconsistent.fetch_add(1, Ordering::Relaxed);
             log::error!(
-                "inconsistent: {key} is {} in {}, and {} in the database; it is removed",
+                "inconsistent: {key} is {} in the {} tier, and {} in the database; it is removed",
                 (self.name_version)(key, entry.value()),
-                Place(tier),
+                tier.name(),
                 (self.name_version)(key, truth.as_ref()),
             );
         }
         self.cache.remove(key).await;
-    }
-}
-
-/// A tier, in words.
-struct Place(Tier);
-
-impl fmt::Display for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.0 {
-            Tier::Near => "this process's memory",
-            Tier::Far => "Redis",
-        })
     }
 }

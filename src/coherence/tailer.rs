@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 use prometheus_client::metrics::histogram::Histogram;
 use tokio::runtime::Handle;
 
+use super::MadeStale;
 use super::log::{EVERYTHING, batch};
-use super::{MadeStale, position};
-use crate::cache::{Cache, Clock, Progress};
+use crate::cache::{Cache, Clock, Position, Progress};
 use crate::db::{LogReader, Since, Tail};
 
 /// How long after the database did not answer it is asked again.
@@ -133,7 +133,7 @@ impl Tailing {
                         self.take(since);
                     }
                     // After it was applied in both tiers (recovery rule 4).
-                    let position = position(self.reader.place());
+                    let position = Position::from(self.reader.place().horizon());
                     self.follow.progress.reached(position, looked);
                     if changed.elapsed() > QUIET {
                         self.follow.poll * QUIET_FACTOR

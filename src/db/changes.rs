@@ -227,28 +227,38 @@ fn first_kept(connection: &mut DbConnection, age: Duration, rows: u32) -> QueryR
 /// Follows the log. Blocks its thread while it asks the database.
 pub struct LogReader {
     manager: ConnectionManager,
-    connection: Option<Following>,
+    following: Option<Following>,
     place: Place,
 }
 
 /// A connection that follows the log.
 struct Following {
     connection: DbConnection,
+    /// Of the server it leads to, which stays what it is.
+    lineage: String,
     /// As the log was when it was last read.
-    state: String,
+    state: Option<String>,
+}
+
+impl Following {
+    fn connect(manager: &ConnectionManager) -> Result<Self, DbError> {
+        let mut connection = manager.establish().map_err(DbError::unavailable)?;
+        let lineage = begin_or_resume(&mut connection)?;
+        Ok(Self {
+            connection,
+            lineage,
+            state: None,
+        })
+    }
 }
 
 impl LogReader {
     fn open(manager: ConnectionManager) -> Result<Self, DbError> {
-        let mut connection = manager.establish().map_err(DbError::unavailable)?;
-        let lineage = begin_or_resume(&mut connection)?;
-        let place = end(&mut connection, &lineage)?;
+        let mut following = Following::connect(&manager)?;
+        let place = end(&mut following.connection, &following.lineage)?;
         Ok(Self {
             manager,
-            connection: Some(Following {
-                connection,
-                state: String::new(),
-            }),
+            following: Some(following),
             place,
         })
     }
@@ -264,37 +274,26 @@ impl LogReader {
     /// # Errors
     /// Why the database did not answer. It is connected to anew at the next look.
     pub fn look(&mut self) -> Result<Option<Since>, DbError> {
-        let mut following = match self.connection.take() {
+        let mut following = match self.following.take() {
             Some(following) => following,
-            None => {
-                let mut connection = self.manager.establish().map_err(DbError::unavailable)?;
-                begin_or_resume(&mut connection)?;
-                Following {
-                    connection,
-                    state: String::new(),
-                }
-            }
+            None => Following::connect(&self.manager)?,
         };
-        let Following { connection, state } = &mut following;
-        let now = state_of(connection)?;
+        let Following {
+            connection,
+            lineage,
+            state,
+        } = &mut following;
+        let now = Some(state_of(connection)?);
         let news = if now == *state {
             None
         } else {
-            let lineage = match state.as_str() {
-                // It may be another server, or the same in another time.
-                "" => lineage(connection)?,
-                _ => self.place.witness.lineage.clone(),
-            };
-            let since = since(connection, Some(&self.place), &lineage)?;
+            let since = since(connection, Some(&self.place), lineage)?;
             *state = now;
-            match &since {
-                Since::Tail(Tail { place, .. }) | Since::Unknown { end: place, .. } => {
-                    self.place.clone_from(place);
-                }
-            }
+            let (Since::Tail(Tail { place, .. }) | Since::Unknown { end: place, .. }) = &since;
+            self.place.clone_from(place);
             Some(since)
         };
-        self.connection = Some(following);
+        self.following = Some(following);
         Ok(news)
     }
 }

@@ -18,5 +18,5 @@ pub use database::Database;
 pub use error::DbError;
 pub use migrations::MigrationError;
 pub use modified::{Committed, Expected, Modified};
-pub use place::{NoPlace, Place};
+pub use place::{NoPlace, Place, Witness};
 pub use seed::Seed;

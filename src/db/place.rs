@@ -17,7 +17,7 @@ pub struct Place {
 /// The newest row below a place's horizon. Position 0 stands for none: as long as the log's first row
 /// is there, nothing is missing.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Witness {
+pub struct Witness {
     pub(super) lineage: String,
     pub(super) position: i64,
     pub(super) mark: i64,
@@ -28,16 +28,27 @@ impl Place {
     pub fn horizon(&self) -> i64 {
         self.horizon
     }
+
+    /// What tells this log from another.
+    pub fn witness(&self) -> &Witness {
+        &self.witness
+    }
+}
+
+impl fmt::Display for Witness {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            lineage,
+            position,
+            mark,
+        } = self;
+        write!(f, "{position} {mark} {lineage}")
+    }
 }
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Witness {
-            lineage,
-            position,
-            mark,
-        } = &self.witness;
-        write!(f, "{} {position} {mark} {lineage}", self.horizon)
+        write!(f, "{} {}", self.horizon, self.witness)
     }
 }
 

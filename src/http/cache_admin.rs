@@ -214,9 +214,7 @@ pub(super) async fn clear(
     let told = database.log_clear(pattern.to_string()).await;
     let position = told.map_err(Error::from)?.position;
     // This instance is told too: what is stored after the answer is to stay.
-    cache
-        .has_passed(Position::new(position.unsigned_abs()))
-        .await;
+    cache.has_passed(Position::from(position)).await;
     // The pattern may hold an e-mail address, so it stays out of the log.
     log::info!("an admin cleared cache entries: {cleared}");
     let entries = if cleared == 1 { "entry" } else { "entries" };

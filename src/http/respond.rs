@@ -6,7 +6,7 @@ use bytes::Bytes;
 use super::conditional::not_modified;
 use super::position;
 use super::problem::{Kind, Problem};
-use crate::cache::{Forward, Read, Source, Tier};
+use crate::cache::{Forward, Read, Source};
 use crate::service::{Committed, Document, PageDocument};
 
 /// RFC 9211.
@@ -111,14 +111,11 @@ fn cache_status(source: Source) -> HeaderValue {
     let (reason, stored, collapsed) = match source {
         Source::Hit { tier, ttl } => {
             let mut digits = itoa::Buffer::new();
-            let detail: &[u8] = match tier {
-                Tier::Near => b"; detail=near",
-                Tier::Far => b"; detail=far",
-            };
             let mut value = Vec::with_capacity(48);
             value.extend_from_slice(b"alacena; hit; ttl=");
             value.extend_from_slice(digits.format(ttl).as_bytes());
-            value.extend_from_slice(detail);
+            value.extend_from_slice(b"; detail=");
+            value.extend_from_slice(tier.name().as_bytes());
             return HeaderValue::from_maybe_shared(Bytes::from(value))
                 .unwrap_or(HeaderValue::from_static("alacena; hit"));
         }

@@ -5,11 +5,12 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use alacena::cache::{
-    CacheBackend, ChangeLog, Entry, Filled, Key, Lookup, MemoryBackend, Mode, NoLog, RedisBackend,
-    RedisServer, RedisSettings, Ticket, TieredBackend,
+    CacheBackend, ChangeLog, Entry, Filled, Key, LogUnavailable, Lookup, MemoryBackend, Mode,
+    Position, RedisBackend, RedisServer, RedisSettings, Replay, Ticket, TieredBackend, Watermark,
 };
 use alacena_lab::contract::source::{POLICY, START};
 use alacena_lab::servers::Redis;
+use async_trait::async_trait;
 use bytes::Bytes;
 
 /// One server for all, which ends with this process: each backend has a namespace of its own.
@@ -53,6 +54,19 @@ pub(crate) fn figure(redis: &Redis, section: &str, name: &str) -> u64 {
     let mut lines = info.lines().filter_map(|line| line.split_once(':'));
     let (_, figure) = lines.find(|(key, _)| *key == name).expect("it is known");
     figure.trim().parse().expect("a number")
+}
+
+/// For a store that no log stands behind: it never knows what it missed.
+pub(crate) struct NoLog;
+
+#[async_trait]
+impl ChangeLog for NoLog {
+    async fn replay(&self, _: Option<&Watermark>) -> Result<Replay, LogUnavailable> {
+        Ok(Replay::Unknown {
+            why: "there is no change log".into(),
+            end: Watermark::new(Position::new(1), "of no log"),
+        })
+    }
 }
 
 /// How backends of a test are made. All that one `Settings` makes are instances of one service.

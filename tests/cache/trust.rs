@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use alacena::cache::{
-    CacheBackend, Change, Filled, LogBatch, LogEntry, Lookup, MemoryBackend, Mode, NoLog, Position,
+    CacheBackend, Change, Filled, LogBatch, LogEntry, Lookup, MemoryBackend, Mode, Position,
     RedisBackend, Stale, TieredBackend, Voided, Watermark, one_budget,
 };
 use alacena_lab::contract::source::{PAGES, START, page, row};
@@ -14,7 +14,9 @@ use alacena_lab::staged::{At, Staged};
 use bytes::Bytes;
 use tokio::task::block_in_place;
 
-use crate::support::{Settings, ask, entry, eventually, fill, hit, is_trusted, miss, own_redis};
+use crate::support::{
+    NoLog, Settings, ask, entry, eventually, fill, hit, is_trusted, miss, own_redis,
+};
 
 const BUDGET: Duration = Duration::from_millis(200);
 

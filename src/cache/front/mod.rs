@@ -138,7 +138,7 @@ impl Cache {
                 None => {
                     // Not a value of this type: nobody can use it, so it goes.
                     log::warn!("{key} held bytes that are no such value; removed");
-                    let _ = self.backend.void(&Change::of(key.clone()), None).await;
+                    self.remove(key).await;
                     (None, self.backend.ticket(key).await, Forward::Miss)
                 }
             },

@@ -65,7 +65,7 @@ fn call(names: &Names, entries: &[LogEntry], how: [&str; 3]) -> Call {
             continue;
         };
         for key in change.keys() {
-            keys.extend([names.lease(key), names.entry(key)]);
+            keys.extend(names.of_key(key));
             positions.push(*position);
         }
         for group in change.groups() {
@@ -93,13 +93,5 @@ pub(super) fn stored_under(names: &Names, batch: &LogBatch) -> Vec<String> {
         Stale::Change(change) => Some(change),
         Stale::Matching(_) => None,
     });
-    changes
-        .flat_map(|change| {
-            let keys = change
-                .keys()
-                .flat_map(|key| [names.lease(key), names.entry(key)]);
-            let groups = change.groups().iter();
-            keys.chain(groups.map(|group| names.group(group.name())))
-        })
-        .collect()
+    changes.flat_map(|change| names.of_change(change)).collect()
 }

@@ -34,7 +34,7 @@ use tokio::task::AbortHandle;
 
 pub use settings::{RedisAddress, RedisServer, RedisServerError, RedisSettings};
 
-use self::link::{Generation, Link, NoAnswer};
+use self::link::{Link, NoAnswer};
 use self::marks::Marks;
 use self::names::Names;
 use self::recovery::Recovery;
@@ -188,19 +188,6 @@ impl RedisBackend {
             .collect())
     }
 
-    /// What is stored of a key.
-    fn names_of(&self, key: &Key) -> [String; 2] {
-        [self.names.lease(key), self.names.entry(key)]
-    }
-
-    /// Voids what the log tells of, and moves the watermark, on connections that are trusted.
-    async fn follow(&self, generation: &Arc<Generation>, batch: &LogBatch) -> Result<(), NoAnswer> {
-        // An admin's clear is done here by whoever tells of it.
-        let seen = generation.seen();
-        let limit = self.link.budget();
-        follow::apply(&self.link, generation, &self.names, batch, seen, limit).await
-    }
-
     fn seal(&self, key: &Key, entry: &Entry) -> Vec<u8> {
         let group = key.group();
         let group = group.as_ref().map(Group::name);
@@ -224,13 +211,14 @@ impl RedisBackend {
             let (next, names) = self.scan(&cursor, SCANNED_AT_ONCE).await?;
             let keys = names
                 .iter()
-                .filter_map(|name| self.names.key_of(name, pattern));
+                .filter_map(|name| self.names.key_of_either(name))
+                .filter(|key| pattern.matches(key.name()));
             // An entry and its lease have the same key.
             let keys: HashSet<Key> = keys.collect();
             let keys: Vec<Key> = keys.into_iter().collect();
             if !keys.is_empty() {
                 removed += self.entries(&keys).await?.iter().flatten().count() as u64;
-                let names = keys.iter().flat_map(|key| self.names_of(key));
+                let names = keys.iter().flat_map(|key| self.names.of_key(key));
                 let names: Vec<String> = names.collect();
                 self.link.void_at_leisure(&unlink(&names)).await?;
             }
@@ -269,7 +257,7 @@ impl RedisBackend {
     fn claim(&self, key: &Key) -> Call {
         Script::Claim
             .call()
-            .keys(self.names_of(key))
+            .keys(self.names.of_key(key))
             .keys(self.names.marks(key.group()))
             .bytes(self.marks.draw())
             .millis(self.lease)
@@ -385,7 +373,7 @@ impl CacheBackend for RedisBackend {
         let key = ticket.key();
         let call = Script::Fill
             .call()
-            .keys(self.names_of(key))
+            .keys(self.names.of_key(key))
             .key(self.names.watermark().to_owned())
             .keys(self.names.marks(key.group()))
             .bytes(ticket.epoch().to_be_bytes())
@@ -408,7 +396,7 @@ impl CacheBackend for RedisBackend {
         let others = change.keys().filter(|key| written != Some(*key));
         let groups = change.groups().iter();
         let others: Vec<String> = others
-            .flat_map(|key| self.names_of(key))
+            .flat_map(|key| self.names.of_key(key))
             .chain(groups.map(|group| self.names.group(group.name())))
             .collect();
         let is_through = through.is_some();
@@ -417,7 +405,7 @@ impl CacheBackend for RedisBackend {
         let answer = match (through, position) {
             (Some((ticket, entry)), position) => {
                 let call = call
-                    .keys(self.names_of(ticket.key()))
+                    .keys(self.names.of_key(ticket.key()))
                     .keys(others)
                     .bytes(position.unwrap_or_default())
                     .bytes(ticket.epoch().to_be_bytes())
@@ -444,7 +432,11 @@ impl CacheBackend for RedisBackend {
             return Voided::Confirmed;
         }
         let applied = match self.link.connected() {
-            Ok((generation, true)) => self.follow(&generation, batch).await,
+            // An admin's clear is done here by whoever tells of it.
+            Ok((generation, true)) => {
+                let (seen, limit) = (generation.seen(), self.link.budget());
+                follow::apply(&self.link, &generation, &self.names, batch, seen, limit).await
+            }
             // Nobody relies on the watermark before a recovery has read it: it stays. What is voided
             // now spares that recovery a doubt.
             Ok((generation, false)) => {

@@ -1,12 +1,13 @@
+use crate::cache::change::Change;
 use crate::cache::key::{Group, Key};
-use crate::cache::pattern::Pattern;
 
 /// The version of everything that is stored: names, stamps, leases, sealed entries. Part of every
 /// name, so that a new release never reads what an old one wrote.
 const FORMAT: u8 = 2;
 
 /// What things are called in Redis. Everything begins with the namespace, and nothing else does; then
-/// comes the change log's name, so that the copies of one database never pass for another's.
+/// comes the change log's name, so that what was copied out of one database does not pass
+/// for what is in another.
 #[derive(Clone, Debug)]
 pub(super) struct Names {
     prefix: String,
@@ -54,6 +55,18 @@ impl Names {
         self.name("lease:", key.name())
     }
 
+    /// What is stored of a key.
+    pub(super) fn of_key(&self, key: &Key) -> [String; 2] {
+        [self.lease(key), self.entry(key)]
+    }
+
+    /// What goes with a change: of its keys, and the marks of its groups.
+    pub(super) fn of_change(&self, change: &Change) -> impl Iterator<Item = String> {
+        let keys = change.keys().flat_map(|key| self.of_key(key));
+        let groups = change.groups().iter();
+        keys.chain(groups.map(|group| self.group(group.name())))
+    }
+
     pub(super) fn counter(&self, counter: &str) -> String {
         self.name("count:", counter)
     }
@@ -72,17 +85,18 @@ impl Names {
 
     /// The key of an entry.
     pub(super) fn key_of_entry(&self, name: &[u8]) -> Option<Key> {
-        let name = std::str::from_utf8(name).ok()?.strip_prefix(&self.prefix)?;
-        name.strip_prefix("entry:").map(Key::named)
+        self.key_of("entry:", name)
     }
 
-    /// The key that an entry or a lease belongs to, if it matches.
-    pub(super) fn key_of(&self, name: &[u8], pattern: &Pattern) -> Option<Key> {
+    /// The key that an entry or a lease belongs to.
+    pub(super) fn key_of_either(&self, name: &[u8]) -> Option<Key> {
+        self.key_of_entry(name)
+            .or_else(|| self.key_of("lease:", name))
+    }
+
+    fn key_of(&self, kind: &str, name: &[u8]) -> Option<Key> {
         let name = std::str::from_utf8(name).ok()?.strip_prefix(&self.prefix)?;
-        let name = name
-            .strip_prefix("entry:")
-            .or_else(|| name.strip_prefix("lease:"))?;
-        pattern.matches(name).then(|| Key::named(name))
+        name.strip_prefix(kind).map(Key::named)
     }
 
     fn name(&self, kind: &str, rest: &str) -> String {
@@ -105,23 +119,21 @@ mod tests {
             prop_assert_ne!(names.entry(&key), names.lease(&another));
             prop_assert_ne!(names.entry(&key), names.counter(&other));
             prop_assert_ne!(names.lease(&key), names.group(&other));
-            let every: Pattern = "*".parse().expect("a pattern");
             for name in [names.entry(&key), names.lease(&key)] {
-                prop_assert_eq!(names.key_of(name.as_bytes(), &every), Some(key.clone()));
+                prop_assert_eq!(names.key_of_either(name.as_bytes()), Some(key.clone()));
             }
             let others = [names.token(), names.watermark(), names.voided()].map(str::to_owned);
             for name in others.into_iter().chain([names.counter(&one), names.group(&one)]) {
-                prop_assert_eq!(names.key_of(name.as_bytes(), &every), None);
+                prop_assert_eq!(names.key_of_either(name.as_bytes()), None);
             }
         }
 
         #[test]
         fn what_another_application_stores_is_none_of_ours(name: Vec<u8>) {
-            let every: Pattern = "*".parse().expect("a pattern");
             let ours = ["entry", "lease"]
                 .iter()
                 .any(|kind| name.starts_with(format!("alacena:2:log:{kind}:").as_bytes()));
-            prop_assert_eq!(Names::new("alacena", "log").key_of(&name, &every).is_some(), ours);
+            prop_assert_eq!(Names::new("alacena", "log").key_of_either(&name).is_some(), ours);
         }
     }
 }
