@@ -33,6 +33,10 @@ smoke url="http://127.0.0.1:8000":
 freshness *arguments:
     cargo run --release -p alacena-lab -- freshness {{ arguments }}
 
+# Break Redis in every way there is: `just drill freeze` for one of them
+drill *arguments:
+    scripts/drill.sh {{ arguments }}
+
 # What a cache hit costs
 bench:
     cargo bench --bench hit

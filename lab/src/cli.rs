@@ -5,7 +5,9 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
-use crate::freshness::{self, InstanceOptions, Options};
+use crate::drill;
+use crate::fleet::{self, InstanceOptions};
+use crate::freshness;
 
 /// Measures Alacena and breaks it, from outside.
 #[derive(Parser)]
@@ -21,7 +23,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    Freshness(Options),
+    Freshness(freshness::Options),
+    Drill(drill::Options),
     /// One instance of the service, for the laboratory's own use
     #[command(hide = true)]
     Instance(InstanceOptions),
@@ -57,9 +60,10 @@ fn execute(command: Command) -> Result<Outcome> {
         .enable_all()
         .build()?;
     match command {
+        Command::Drill(options) => runtime.block_on(drill::run(options)),
         Command::Freshness(options) => runtime.block_on(freshness::run(options)),
         Command::Instance(options) => {
-            runtime.block_on(freshness::serve(options))?;
+            runtime.block_on(fleet::serve(options))?;
             Ok(Outcome::Kept)
         }
     }

@@ -10,15 +10,22 @@
 //! - [`unsteady`]: a cache backend that dawdles now and then where that is dangerous.
 //! - [`model`]: the cache's protocol in small, every state of which can be visited.
 //! - [`contract`]: what every cache backend must keep, as tests that any of them can be put to.
+//! - `fleet`: instances of the service, as processes of their own.
+//! - `traffic`: clients of the service, and what they saw.
 //! - [`freshness`]: several instances under load and faults, and how stale what they answer is.
+//! - [`drill`]: Redis broken in every way there is, under load, and a verdict.
 //! - [`cli`]: the command line of `alacena-lab`.
 
 pub mod cli;
 pub mod contract;
+pub mod drill;
+pub mod fleet;
 pub mod freshness;
 pub mod history;
 pub mod model;
 pub mod proxy;
 pub mod servers;
 pub mod staged;
+mod text;
+mod traffic;
 pub mod unsteady;

@@ -15,26 +15,28 @@ use async_trait::async_trait;
 /// The longest that it dawdles at once.
 const LONGEST: Duration = Duration::from_millis(5);
 
-/// What it does with what the change log tells of.
+/// What it learns of writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Entries {
-    /// As the trait demands.
-    Applied,
-    /// Nothing. What other instances write, this one never learns.
-    Ignored,
+pub enum Hears {
+    /// What the trait demands.
+    Everything,
+    /// Nothing of what the change log tells of: other instances' writes.
+    ItsOwn,
+    /// Nothing at all.
+    Nothing,
 }
 
 /// A backend that now and then waits: between what a lookup found and its answer, between a load and
 /// its fill, between a commit and its void, and before a writer's ticket.
 pub struct Unsteady {
     inner: Arc<dyn CacheBackend>,
-    entries: Entries,
+    hears: Hears,
 }
 
 impl Unsteady {
     /// In front of a backend.
-    pub fn new(inner: Arc<dyn CacheBackend>, entries: Entries) -> Arc<Self> {
-        Arc::new(Self { inner, entries })
+    pub fn new(inner: Arc<dyn CacheBackend>, hears: Hears) -> Arc<Self> {
+        Arc::new(Self { inner, hears })
     }
 }
 
@@ -89,13 +91,16 @@ impl CacheBackend for Unsteady {
 
     async fn void(&self, change: &Change, through: Option<(Ticket, Entry)>) -> Voided {
         dawdle(10).await;
-        self.inner.void(change, through).await
+        match self.hears {
+            Hears::Everything | Hears::ItsOwn => self.inner.void(change, through).await,
+            Hears::Nothing => Voided::Confirmed,
+        }
     }
 
     async fn apply(&self, batch: &LogBatch) -> Voided {
-        match self.entries {
-            Entries::Applied => self.inner.apply(batch).await,
-            Entries::Ignored => Voided::Confirmed,
+        match self.hears {
+            Hears::Everything => self.inner.apply(batch).await,
+            Hears::ItsOwn | Hears::Nothing => Voided::Confirmed,
         }
     }
 

@@ -265,6 +265,65 @@ async fn a_reset_reaches_whoever_would_have_received() -> Outcome {
 }
 
 #[tokio::test]
+async fn nobody_listens_while_connections_are_refused() -> Outcome {
+    for direction in [Direction::ToServer, Direction::ToClient, Direction::Both] {
+        let line = Line::new().await?;
+        let (mut client, mut server) = line.connect().await?;
+        line.proxy.set(direction, Fault::Refuse);
+        assert_eq!(read_to_end(&mut client).await?, b"");
+        assert_eq!(read_to_end(&mut server).await?, b"");
+        let refused = async {
+            while TcpStream::connect(line.proxy.address()).await.is_ok() {}
+            Ok(())
+        };
+        within(refused).await?;
+        let error = TcpStream::connect(line.proxy.address()).await;
+        assert_eq!(
+            error.map_err(|error| error.kind()).err(),
+            Some(ErrorKind::ConnectionRefused)
+        );
+        line.proxy.heal();
+        let listens_again = async {
+            while TcpStream::connect(line.proxy.address()).await.is_err() {
+                sleep(Duration::from_millis(1)).await;
+            }
+            Ok(())
+        };
+        within(listens_again).await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_connection_that_may_live_for_so_long_is_reset_before() -> Outcome {
+    let line = Line::new().await?;
+    let (mut old, _server) = line.connect().await?;
+    let life = Duration::from_millis(100);
+    line.proxy.set(Direction::Both, Fault::ResetWithin(life));
+    let (mut young, mut server) = line.connect().await?;
+    for client in [&mut old, &mut young] {
+        let ended = read(client, 1).await.expect_err("it is reset");
+        assert_eq!(ended.kind(), ErrorKind::ConnectionReset);
+    }
+    assert_eq!(
+        read(&mut server, 1)
+            .await
+            .map_err(|error| error.kind())
+            .err(),
+        Some(ErrorKind::ConnectionReset)
+    );
+    line.proxy.heal();
+    let (mut client, mut server) = line.connect().await?;
+    assert!(
+        timeout(2 * life, server.read(&mut [0])).await.is_err(),
+        "it lives on"
+    );
+    server.write_all(b"on").await?;
+    assert_eq!(read(&mut client, 2).await?, b"on");
+    Ok(())
+}
+
+#[tokio::test]
 async fn what_is_healed_at_once_has_still_ended_connections() -> Outcome {
     let line = Line::new().await?;
     for (fault, is_reset) in [(Fault::Cut, false), (Fault::Reset, true)] {

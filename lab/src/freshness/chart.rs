@@ -14,10 +14,10 @@ use plotters::prelude::*;
 use plotters::style::FontTransform;
 
 use super::options::Options;
-use super::report::grouped;
 use super::schedule::Act;
 use super::tally::{Moments, Tally, WHILE};
 use crate::history::fleet::Moment;
+use crate::text::grouped;
 
 const SIZE: (u32, u32) = (1400, 900);
 /// Where the title ends, and each panel.

@@ -9,10 +9,9 @@ use std::path::Path;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 
-use super::record::Failed;
 use super::schedule::Played;
-use super::thing::Thing;
 use crate::history::fleet::{History, Instance, Moment, Outcome};
+use crate::traffic::{Failed, Thing};
 
 /// Writes all that was seen, times in microseconds since the run's start, rounded to the outside.
 pub(super) fn write(

@@ -2,21 +2,16 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
-use http_body_util::Full;
-use hyper::{Method, Request};
-use serde_json::json;
-use tokio::task::JoinSet;
+use anyhow::Result;
 
-use super::record::Record;
-use super::stage::{COLD, HOT, Leaver, Stage, Written, id_of, with_json};
-use super::thing::{ABSENT, GONE, THERE, Thing, ThingWrite, name};
-use super::visitor::{Seen, Visitor, Whom, row};
-use crate::history::fleet::{Instance, Moment, Outcome};
+use crate::traffic::{Clients, HOT, Leaver, Notes, Record, Stage, Thing, Visitor, Whom, Work};
+
+/// Rows of each table that are asked for rarely.
+const COLD: usize = 250;
+/// All rows of a table.
+pub(super) const ROWS: usize = HOT + COLD;
 
 /// How many products a writer lets live at once.
 const LEAVERS: usize = 2;
@@ -24,9 +19,13 @@ const LEAVERS: usize = 2;
 /// How often a writer looks at what it has just written.
 const LOOKS: usize = 4;
 
+/// How long a client rests after a failure: an instance that was killed is not there at once.
+const AFTER_FAILURE: Duration = Duration::from_millis(20);
+
 /// Clients at work.
 pub(super) struct Load {
-    threads: Vec<JoinHandle<Result<Vec<Record>>>>,
+    clients: Clients,
+    notes: Vec<Notes>,
 }
 
 impl Load {
@@ -37,45 +36,28 @@ impl Load {
         writers: usize,
         rest: Duration,
     ) -> Result<Self> {
-        // The instances need the other half of the machine.
-        let cores = thread::available_parallelism().map_or(1, usize::from);
-        let count = (cores / 2).max(1);
-        let threads = (0..count).map(|number| {
-            let stage = Arc::clone(stage);
-            let work = move || {
-                let runtime = tokio::runtime::Builder::new_current_thread()
-                    .enable_all()
-                    .build()
-                    .context("a runtime for clients")?;
-                runtime.block_on(async {
-                    let mut clients = JoinSet::new();
-                    for _ in (number..readers).step_by(count) {
-                        clients.spawn(read(Visitor::new(Arc::clone(&stage))));
-                    }
-                    for writer in (number..writers).step_by(count) {
-                        let visitor = Visitor::new(Arc::clone(&stage));
-                        clients.spawn(Writer::new(visitor, writer).write(rest));
-                    }
-                    Ok(clients.join_all().await)
-                })
-            };
-            let thread = thread::Builder::new().name(format!("clients-{number}"));
-            thread.spawn(work).context("a thread for clients")
-        });
+        let (mut works, mut notes) = (Vec::<Work>::new(), Vec::new());
+        let mut visitor = || {
+            let visitor = Visitor::new(Arc::clone(stage), AFTER_FAILURE);
+            notes.push(visitor.notes.clone());
+            visitor
+        };
+        for _ in 0..readers {
+            works.push(Box::pin(read(visitor())));
+        }
+        for number in 0..writers {
+            works.push(Box::pin(Writer::new(visitor(), number).write(rest)));
+        }
         Ok(Self {
-            threads: threads.collect::<Result<_>>()?,
+            clients: Clients::start(works)?,
+            notes,
         })
     }
 
-    /// What they saw, once the stage is over.
+    /// What they saw, once the stage is over. Blocks.
     pub(super) fn finish(self) -> Result<Vec<Record>> {
-        let mut records = Vec::new();
-        for thread in self.threads {
-            let seen = thread.join();
-            let seen = seen.map_err(|_| anyhow::anyhow!("a client panicked"))?;
-            records.append(&mut seen?);
-        }
-        Ok(records)
+        self.clients.finish()?;
+        Ok(self.notes.iter().map(Notes::take).collect())
     }
 }
 
@@ -87,30 +69,30 @@ fn cold() -> u32 {
     HOT as u32 + fastrand::u32(..COLD as u32)
 }
 
-async fn read(mut visitor: Visitor) -> Record {
+async fn read(mut visitor: Visitor) {
     while !visitor.stage.is_over() {
         let whom = Whom::any();
+        // Whatever fails is noted.
         match fastrand::u8(..100) {
-            0..42 => visitor.look_at(Thing::User(hot()), whom).await,
-            42..80 => visitor.look_at(Thing::Product(hot()), whom).await,
-            80..84 => visitor.look_at(Thing::User(cold()), whom).await,
-            84..88 => visitor.look_at(Thing::Product(cold()), whom).await,
-            88..90 => visitor.look_at_page(true, whom).await,
-            90..92 => visitor.look_at_page(false, whom).await,
+            0..42 => drop(visitor.look_at(Thing::User(hot()), whom).await),
+            42..80 => drop(visitor.look_at(Thing::Product(hot()), whom).await),
+            80..84 => drop(visitor.look_at(Thing::User(cold()), whom).await),
+            84..88 => drop(visitor.look_at(Thing::Product(cold()), whom).await),
+            88..90 => drop(visitor.look_at_page(true, whom).await),
+            90..92 => drop(visitor.look_at_page(false, whom).await),
             92..95 => {
                 let writer = fastrand::usize(..visitor.stage.newcomers.len());
                 visitor.look_for_newcomer(writer, whom).await;
             }
             95..99 => {
-                let leaver = fastrand::choice(visitor.stage.leavers().iter()).map(Arc::clone);
+                let leaver = visitor.stage.any_leaver();
                 if let Some(leaver) = leaver {
-                    visitor.look_for_leaver(&leaver, whom).await;
+                    let _ = visitor.look_for_leaver(&leaver, whom).await;
                 }
             }
-            _ => visitor.look_past_the_end().await,
+            _ => drop(visitor.look_past_the_end().await),
         }
     }
-    visitor.record
 }
 
 struct Writer {
@@ -128,7 +110,7 @@ impl Writer {
         }
     }
 
-    async fn write(mut self, rest: Duration) -> Record {
+    async fn write(mut self, rest: Duration) {
         while !self.visitor.stage.is_over() {
             match fastrand::u8(..100) {
                 0..35 => self.rename(Thing::User(hot())).await,
@@ -141,157 +123,54 @@ impl Writer {
             }
             tokio::time::sleep(rest.mul_f64(fastrand::f64())).await;
         }
-        self.visitor.record
     }
 
     async fn rename(&mut self, thing: Thing) {
-        let stage = Arc::clone(&self.visitor.stage);
-        let Some(row) = row(&stage, thing) else {
+        if self.visitor.rename(thing).await.is_err() {
             return;
-        };
-        let value = stage.next_value();
-        let change = match thing {
-            Thing::User(_) => json!({ "full_name": name(value) }),
-            _ => json!({ "name": name(value) }),
-        };
-        let request = with_json(Method::PATCH, row.uri.clone(), &change);
-        let instance = stage.any_instance();
-        let asked = self
-            .visitor
-            .ask(instance, request, |status| status == 200)
-            .await;
-        if self.wrote(thing, value, instance, &asked) {
-            row.written_at(instance);
-            for _ in 0..LOOKS {
-                let whom = Whom::any();
-                match (fastrand::u8(..4), thing) {
-                    (0, Thing::User(_)) => self.visitor.look_at_page(true, whom).await,
-                    (0, _) => self.visitor.look_at_page(false, whom).await,
-                    _ => self.visitor.look_at(thing, whom).await,
-                }
-            }
+        }
+        let is_user = matches!(thing, Thing::User(_));
+        for _ in 0..LOOKS {
+            let whom = Whom::any();
+            let _ = match fastrand::u8(..4) {
+                0 => self.visitor.look_at_page(is_user, whom).await,
+                _ => self.visitor.look_at(thing, whom).await,
+            };
         }
     }
 
-    /// Makes a user for whom everybody has been looking, and names the next.
     async fn bring_a_newcomer(&mut self) {
-        let stage = Arc::clone(&self.visitor.stage);
-        let newcomer = &stage.newcomers[self.number];
-        let number = newcomer.number.load(Ordering::SeqCst);
-        if number > 0 {
-            let body = json!({
-                "email": stage.newcomers_email(number), "full_name": "New", "password": "a password",
-            });
-            let request = with_json(Method::POST, "/users".parse().unwrap_or_default(), &body);
-            let instance = stage.any_instance();
-            let asked = self
-                .visitor
-                .ask(instance, request, |status| status == 201)
-                .await;
-            if self.wrote(Thing::Newcomer(number), THERE, instance, &asked) {
-                newcomer.written_at(instance);
-                for _ in 0..LOOKS {
-                    self.visitor
-                        .look_for_newcomer(self.number, Whom::any())
-                        .await;
-                }
+        if let Some(Ok(_)) = self.visitor.bring_newcomer(self.number).await {
+            for _ in 0..LOOKS {
+                let whom = Whom::any();
+                self.visitor.look_for_newcomer(self.number, whom).await;
             }
         }
-        let next = stage.next_newcomer();
-        self.visitor
-            .record
-            .initial
-            .push((Thing::Newcomer(next), ABSENT));
-        newcomer.number.store(next, Ordering::SeqCst);
+        self.visitor.announce_newcomer(self.number);
     }
 
     async fn make_a_leaver(&mut self) {
-        let stage = Arc::clone(&self.visitor.stage);
-        self.visitor.look_past_the_end().await;
-        let body = json!({ "name": "Leaver", "price_cents": 1 });
-        let request = with_json(Method::POST, "/products".parse().unwrap_or_default(), &body);
-        let instance = stage.any_instance();
-        let asked = self
-            .visitor
-            .ask(instance, request, |status| status == 201)
-            .await;
-        // Of one that may have been made nobody knows the id.
-        let Some(id) = asked.as_ref().ok().and_then(|seen| id_of(&seen.answer)) else {
-            return;
-        };
-        let Ok(number) = u32::try_from(id) else {
-            return;
-        };
-        let thing = Thing::Leaver(number);
-        self.visitor.record.initial.push((thing, ABSENT));
-        if self.wrote(thing, THERE, instance, &asked) {
-            stage.newest.fetch_max(id, Ordering::SeqCst);
-            let leaver = Arc::new(Leaver::new(number, id, instance));
+        let _ = self.visitor.look_past_the_end().await;
+        if let (_, Some(leaver)) = self.visitor.make_leaver().await {
             self.leavers.push_back(Arc::clone(&leaver));
-            stage.leavers().push(Arc::clone(&leaver));
-            for _ in 0..LOOKS {
-                self.visitor.look_for_leaver(&leaver, Whom::any()).await;
-            }
+            self.look_for(&leaver).await;
         }
     }
 
     async fn remove_a_leaver(&mut self) {
-        let stage = Arc::clone(&self.visitor.stage);
         let Some(leaver) = self.leavers.pop_front() else {
             return;
         };
-        let mut request = Request::new(Full::default());
-        *request.method_mut() = Method::DELETE;
-        *request.uri_mut() = format!("/products/{}", leaver.id)
-            .parse()
-            .unwrap_or_default();
-        leaver.is_leaving.store(true, Ordering::SeqCst);
-        let instance = stage.any_instance();
-        let asked = self
-            .visitor
-            .ask(instance, request, |status| status == 204)
-            .await;
-        let thing = Thing::Leaver(leaver.number);
-        if self.wrote(thing, GONE, instance, &asked) {
-            leaver.written_at(instance);
-            for _ in 0..LOOKS {
-                self.visitor.look_for_leaver(&leaver, Whom::any()).await;
-            }
+        if self.visitor.remove_leaver(&leaver).await.is_ok() {
+            self.look_for(&leaver).await;
         }
-        stage.leavers().retain(|other| other.id != leaver.id);
+        let mut leavers = self.visitor.stage.leavers();
+        leavers.retain(|other| other.id != leaver.id);
     }
 
-    /// Notes a write. Answers whether it was acknowledged.
-    fn wrote(
-        &mut self,
-        thing: Thing,
-        value: u32,
-        instance: Instance,
-        asked: &Result<Seen, (Moment, Moment)>,
-    ) -> bool {
-        let (began, ended, outcome) = match asked {
-            Ok(seen) => {
-                let outcome = match seen.answer.position {
-                    Some(position) => Outcome::Acknowledged(position),
-                    None => self.visitor.no_position(seen),
-                };
-                (seen.began, seen.ended, outcome)
-            }
-            Err((began, ended)) => (*began, *ended, Outcome::Unknown),
-        };
-        let write = ThingWrite {
-            value,
-            instance,
-            began,
-            ended,
-            outcome,
-        };
-        self.visitor.record.writes.push((thing, write));
-        let Outcome::Acknowledged(position) = outcome else {
-            return false;
-        };
-        self.visitor.stage.reached(position);
-        self.visitor.stage.writes.fetch_add(1, Ordering::Relaxed);
-        true
+    async fn look_for(&mut self, leaver: &Leaver) {
+        for _ in 0..LOOKS {
+            let _ = self.visitor.look_for_leaver(leaver, Whom::any()).await;
+        }
     }
 }

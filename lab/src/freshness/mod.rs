@@ -12,22 +12,15 @@
 //! [history](crate::history::fleet), which is judged when the run is over.
 
 mod chart;
-mod client;
 mod fault;
 mod file;
-mod fleet;
-mod instance;
 mod load;
 mod options;
 mod progress;
-mod record;
 mod report;
 mod scene;
 mod schedule;
-mod stage;
 mod tally;
-mod thing;
-mod visitor;
 
 use std::fs;
 use std::sync::Arc;
@@ -36,19 +29,16 @@ use std::sync::atomic::Ordering;
 use anyhow::{Context, Result};
 
 pub use fault::{Fault, Faults};
-pub use instance::{InstanceOptions, serve};
-pub use options::{Backend, Mutant, Options};
+pub use options::{Backend, Options};
 
 use crate::cli::Outcome;
-use crate::history::fleet::{History, Moment};
-use load::Load;
+use crate::history::fleet::Moment;
+use crate::traffic::{Clock, Credentials, Stage, assembled};
+use load::{Load, ROWS};
 use progress::Progress;
-use record::{Failed, Record};
 use scene::Scene;
 use schedule::{Director, Played};
-use stage::{Stage, first_value};
 use tally::Tally;
-use thing::Thing;
 
 /// Runs `alacena-lab freshness`.
 ///
@@ -67,9 +57,11 @@ pub async fn run(options: Options) -> Result<Outcome> {
         .with_context(|| format!("making the folder {}", options.output.display()))?;
 
     let mut scene = Scene::set(&options).await?;
-    scene.well().await?;
+    scene.fleet.well().await?;
     let writers = usize::from(options.writers);
-    let stage = Arc::new(Stage::prepare(scene.fleet.addresses(), writers).await?);
+    let (addresses, admin) = (scene.fleet.addresses(), Credentials::of_tests());
+    let stage = Stage::prepare(addresses, &admin, Clock::start(), ROWS, writers).await?;
+    let stage = Arc::new(stage);
     let load = Load::start(&stage, options.readers.into(), writers, options.rest)?;
     let progress = Progress::start(&stage, &options);
     let mut director = Director {
@@ -112,27 +104,4 @@ pub async fn run(options: Options) -> Result<Outcome> {
             Outcome::Broken
         })
     })
-}
-
-/// What all clients saw, as one.
-fn assembled(stage: &Stage, records: Vec<Record>) -> (History<Thing, u32>, Vec<Failed>) {
-    let mut history = History::new();
-    for (index, number) in (0..stage.users.len()).zip(0..) {
-        history.initial(Thing::User(number), first_value(index));
-    }
-    for (index, number) in (0..stage.products.len()).zip(0..) {
-        history.initial(Thing::Product(number), first_value(index));
-    }
-    let mut failed = Vec::new();
-    for record in records {
-        for (thing, value) in record.initial {
-            history.initial(thing, value);
-        }
-        for (thing, write) in record.writes {
-            history.write(thing, write);
-        }
-        history.reads(record.reads);
-        failed.extend(record.failed);
-    }
-    (history, failed)
 }

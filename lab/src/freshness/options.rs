@@ -7,6 +7,7 @@ use clap::{Args, ValueEnum};
 
 use super::fault::{Fault, Faults, Means};
 use super::scene::redis_address;
+use crate::fleet::Mutant;
 
 /// Measure how fresh the answers of several instances are, while things go wrong
 ///
@@ -112,15 +113,6 @@ impl Backend {
             Self::Memory => "memory",
         }
     }
-}
-
-/// A service that breaks its promises.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum Mutant {
-    /// Instances do not learn of each other's writes
-    IgnoresTheLog,
-    /// What was loaded is stored, whatever was written meanwhile
-    FillsRegardless,
 }
 
 impl Options {

@@ -9,8 +9,8 @@ use tokio::task::AbortHandle;
 use tokio::time::{Instant, sleep_until};
 
 use super::options::Options;
-use super::report::grouped;
-use super::stage::Stage;
+use crate::text::grouped;
+use crate::traffic::Stage;
 
 /// Tells how far a run has got, on standard error: in one line that changes on a terminal, in a line
 /// now and then elsewhere.

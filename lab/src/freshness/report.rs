@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::fault::Fault;
 use super::options::Options;
 use super::tally::{Row, Tally, Violation};
+use crate::text::{grouped, table};
 
 /// The table's columns.
 const HEAD: [&str; 11] = [
@@ -88,7 +89,7 @@ pub(super) fn title(tally: &Tally, options: &Options, lasted: Duration) -> Strin
 pub(super) fn report(tally: &Tally, title: &str, broken: &[String]) -> String {
     let total = tally.total();
     let mut text = format!("{title}; {} values judged\n\n", grouped(total.values));
-    text += &table(tally, &total);
+    text += &table(&rows(tally, &total));
     let _ = writeln!(
         text,
         "\nmissed elsewhere: reads without a position that began within a second of a write at another\n\
@@ -110,40 +111,15 @@ pub(super) fn report(tally: &Tally, title: &str, broken: &[String]) -> String {
     text
 }
 
-fn table(tally: &Tally, total: &Row) -> String {
-    let mut lines = vec![HEAD.map(str::to_owned)];
-    lines.extend(
-        tally
-            .rows
-            .iter()
-            .map(|(index, row)| line(&name(*index), row)),
-    );
-    lines.push(line("total", total));
-    let width = |column: usize| {
-        let cells = lines.iter().map(|line| line[column].chars().count());
-        cells.max().unwrap_or_default()
-    };
-    let widths: [usize; HEAD.len()] = std::array::from_fn(width);
-    let mut text = String::new();
-    for (number, line) in lines.iter().enumerate() {
-        for (column, (cell, &width)) in line.iter().zip(&widths).enumerate() {
-            let _ = match column {
-                0 => write!(text, "| {cell:<width$} |"),
-                _ => write!(text, " {cell:>width$} |"),
-            };
-        }
-        text.push('\n');
-        if number == 0 {
-            for (column, &width) in widths.iter().enumerate() {
-                let _ = match column {
-                    0 => write!(text, "|{:-<1$}|", "", width + 2),
-                    _ => write!(text, "{:-<1$}:|", "", width + 1),
-                };
-            }
-            text.push('\n');
-        }
-    }
-    text
+fn rows(tally: &Tally, total: &Row) -> Vec<Vec<String>> {
+    let mut rows = vec![HEAD.map(str::to_owned).to_vec()];
+    let lines = tally
+        .rows
+        .iter()
+        .map(|(index, row)| line(&name(*index), row));
+    rows.extend(lines.map(Vec::from));
+    rows.push(line("total", total).to_vec());
+    rows
 }
 
 fn line(name: &str, row: &Row) -> [String; HEAD.len()] {
@@ -183,17 +159,4 @@ fn name(index: Option<usize>) -> String {
 
 fn ms(time: Duration) -> String {
     format!("{:.1}", time.as_secs_f64() * 1e3)
-}
-
-/// A number with its thousands apart.
-pub(super) fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::with_capacity(digits.len() * 4 / 3);
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }

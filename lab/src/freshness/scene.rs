@@ -1,25 +1,15 @@
 //! The servers, the instances on them, and the means to break them.
 
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
-use bytes::Bytes;
-use http_body_util::Full;
-use hyper::{Request, Uri};
-use serde_json::Value;
+use anyhow::{Context, Result};
 use tempfile::TempDir;
 use tokio::task::block_in_place;
-use tokio::time::{Instant, sleep};
 
-use super::client::Client;
-use super::fleet::{Fleet, Setting};
 use super::options::{Backend, Options};
+use crate::fleet::{Fleet, InstanceOptions, Pace, Setting};
 use crate::proxy::Proxy;
 use crate::servers::{Postgres, Redis, RedisSnapshot};
-
-/// How long the instances may take to be well again.
-const LIMIT: Duration = Duration::from_secs(20);
 
 /// Everything that a run stands on. What comes first ends first.
 pub(super) struct Scene {
@@ -88,7 +78,11 @@ impl Scene {
             }
             settings.push(instance);
         }
-        let fleet = Fleet::start(settings, options.mutant, folder.path()).await?;
+        let instance = InstanceOptions {
+            pace: Pace::Dawdling,
+            mutant: options.mutant,
+        };
+        let fleet = Fleet::start(settings, instance, folder.path()).await?;
         Ok(Self {
             fleet,
             proxies,
@@ -96,43 +90,6 @@ impl Scene {
             _postgres: postgres,
             _folder: folder,
         })
-    }
-
-    /// Waits until every instance is ready, and uses Redis if it has one.
-    pub(super) async fn well(&self) -> Result<()> {
-        let began = Instant::now();
-        let addresses = self.fleet.addresses();
-        let mut clients: Vec<_> = addresses
-            .into_iter()
-            .map(|address| Client::new(address, None))
-            .collect();
-        for (number, client) in clients.iter_mut().enumerate() {
-            let mut said = String::new();
-            while !is_well(client, &mut said).await {
-                ensure!(
-                    began.elapsed() < LIMIT,
-                    "instance {number} is still not well after {LIMIT:?}: {said}"
-                );
-                sleep(Duration::from_millis(20)).await;
-            }
-        }
-        Ok(())
-    }
-}
-
-async fn is_well(client: &mut Client, said: &mut String) -> bool {
-    let mut request: Request<Full<Bytes>> = Request::default();
-    *request.uri_mut() = Uri::from_static("/health/ready");
-    match client.ask(request).await {
-        Ok(answer) => {
-            let ready: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
-            *said = ready.to_string();
-            ready["status"] == "up"
-        }
-        Err(failure) => {
-            *said = failure.to_string();
-            false
-        }
     }
 }
 

@@ -7,10 +7,10 @@ use tokio::task::block_in_place;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::fault::Fault;
-use super::record::Clock;
 use super::scene::{OwnRedis, Scene};
 use crate::history::fleet::{Instance, Moment};
 use crate::proxy::{Direction, Fault as ProxyFault};
+use crate::traffic::Clock;
 
 /// How long a fault and the calm after it take where nothing else bounds the run.
 const TURN: Duration = Duration::from_secs(8);
@@ -94,7 +94,7 @@ impl Director<'_> {
         let began = self.clock.now();
         self.act(fault, time * 2 / 5).await?;
         let mended = self.clock.now();
-        self.scene.well().await?;
+        self.scene.fleet.well().await?;
         self.played.acts.push(Act {
             fault,
             began,

@@ -6,10 +6,9 @@ use std::time::Duration;
 use anyhow::Result;
 
 use super::fault::Fault;
-use super::record::Failed;
 use super::schedule::{Absence, Act, Played};
-use super::thing::{Thing, ThingRead};
 use crate::history::fleet::{History, Instance, Moment, Outcome, Staleness, Verdict};
+use crate::traffic::{Failed, Thing, ThingRead};
 
 /// So long after a write at another instance a read counts among those that might have missed it.
 pub(super) const SOON: Duration = Duration::from_secs(1);
@@ -227,6 +226,7 @@ impl Tally {
             began,
             ended,
             why,
+            is_refusal: _,
         } = failed;
         let is_explained = absences.iter().any(|absence| {
             absence.instance == *instance && *began <= absence.to && *ended >= absence.from

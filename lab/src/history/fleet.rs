@@ -38,6 +38,7 @@ use std::collections::HashMap;
 use std::fmt::Debug;
 use std::hash::Hash;
 use std::num::NonZeroU64;
+use std::ops::Add;
 use std::time::Duration;
 
 use super::WrittenTwice;
@@ -51,6 +52,14 @@ impl Moment {
     /// The time since an earlier moment; none since a later one.
     pub fn since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
+}
+
+impl Add<Duration> for Moment {
+    type Output = Self;
+
+    fn add(self, later: Duration) -> Self {
+        Self(self.0.saturating_add(Self::from(later).0))
     }
 }
 

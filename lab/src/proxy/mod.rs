@@ -7,7 +7,7 @@
 mod relay;
 
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -16,6 +16,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::servers::listen_anywhere;
 use relay::Relay;
 
 /// Which way the bytes go that a fault is for.
@@ -54,13 +55,17 @@ pub enum Fault {
     },
     /// As [`Cut`](Self::Cut), but whoever would have received the bytes gets a TCP reset.
     Reset,
+    /// Nobody listens: new connections are refused, those there are are closed, in both directions.
+    Refuse,
+    /// Each connection passes everything on, and is reset after a random part of this time.
+    ResetWithin(Duration),
     /// Random bytes are delivered, as many as there were.
     Garbage,
 }
 
 impl Fault {
     fn ends_connections(self) -> bool {
-        matches!(self, Self::Cut | Self::Reset)
+        matches!(self, Self::Cut | Self::Reset | Self::Refuse)
     }
 }
 
@@ -72,6 +77,24 @@ struct Faults {
     /// to the client): also one that is healed before anybody has looked ends them.
     ends: u64,
     ended_by: (Fault, Fault),
+}
+
+impl Faults {
+    fn refuse(&self) -> bool {
+        [self.to_server, self.to_client].contains(&Fault::Refuse)
+    }
+
+    /// The longest that a connection may live.
+    fn life(&self) -> Option<Duration> {
+        let life = |fault| match fault {
+            Fault::ResetWithin(life) => Some(life),
+            _ => None,
+        };
+        let lives = [self.to_server, self.to_client]
+            .into_iter()
+            .filter_map(life);
+        lives.min()
+    }
 }
 
 /// What has gone through a [`Proxy`] since it was started.
@@ -111,11 +134,26 @@ impl Proxy {
     ///
     /// The system has no port for us.
     pub async fn start(upstream: SocketAddr) -> io::Result<Self> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        Self::run(listen_anywhere()?, upstream)
+    }
+
+    /// The same at an address of one's choice.
+    ///
+    /// # Errors
+    ///
+    /// It is not ours to have.
+    pub async fn start_at(address: SocketAddr, upstream: SocketAddr) -> io::Result<Self> {
+        Self::run(std::net::TcpListener::bind(address)?, upstream)
+    }
+
+    fn run(listener: std::net::TcpListener, upstream: SocketAddr) -> io::Result<Self> {
+        listener.set_nonblocking(true)?;
+        let listener = TcpListener::from_std(listener)?;
         let address = listener.local_addr()?;
         let faults = watch::Sender::default();
         let counters = Arc::default();
         let relay = Relay {
+            address,
             upstream,
             faults: faults.subscribe(),
             counters: Arc::clone(&counters),

@@ -12,12 +12,15 @@ use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::{Counters, Fault, Faults};
 
 /// The most that is read, and so delayed, as one.
 const CHUNK: usize = 16 * 1024;
+
+/// How long after the port could not be had again it is asked for anew.
+const BETWEEN_ATTEMPTS: Duration = Duration::from_millis(10);
 
 /// How many chunks a direction of a connection holds back before the sender feels it.
 const HELD: usize = 256;
@@ -25,6 +28,8 @@ const HELD: usize = 256;
 /// All that a connection needs to know.
 #[derive(Clone)]
 pub(super) struct Relay {
+    /// Where clients come.
+    pub(super) address: SocketAddr,
     pub(super) upstream: SocketAddr,
     pub(super) faults: watch::Receiver<Faults>,
     pub(super) counters: Arc<Counters>,
@@ -32,14 +37,35 @@ pub(super) struct Relay {
 
 impl Relay {
     pub(super) async fn run(self, listener: TcpListener) {
+        let mut listener = Some(listener);
+        let mut faults = self.faults.clone();
         // Its tasks end with it.
         let mut connections = JoinSet::new();
         loop {
+            if faults.borrow_and_update().refuse() {
+                listener = None;
+            } else if listener.is_none() {
+                listener = TcpListener::bind(self.address).await.ok();
+                if listener.is_none() {
+                    // Somebody else has taken the port, and is waited for.
+                    sleep(BETWEEN_ATTEMPTS).await;
+                    continue;
+                }
+            }
+            let accept = async {
+                match &listener {
+                    Some(listener) => listener.accept().await,
+                    None => std::future::pending().await,
+                }
+            };
             tokio::select! {
-                accepted = listener.accept() => if let Ok((client, _)) = accepted {
+                accepted = accept => if let Ok((client, _)) = accepted {
                     self.counters.connections.fetch_add(1, Ordering::Relaxed);
                     let ends = self.faults.borrow().ends;
                     connections.spawn(self.clone().connection(client, ends));
+                },
+                changed = faults.changed() => if changed.is_err() {
+                    break;
                 },
                 Some(_) = connections.join_next() => {}
             }
@@ -83,6 +109,7 @@ impl Relay {
         let (to_server, to_client) = tokio::select! {
             biased;
             ended = ended => ended.map(|faults| faults.ended_by).unwrap_or_default(),
+            () = self.life_ended() => (Fault::Reset, Fault::Reset),
             _ = carry => return,
         };
         // Closing a socket without lingering is what sends a reset.
@@ -93,6 +120,26 @@ impl Relay {
             && to_server == Fault::Reset
         {
             let _ = server.set_zero_linger();
+        }
+    }
+
+    /// Waits until a connection that begins now has lived for as long as it is given.
+    async fn life_ended(&self) {
+        let mut faults = self.faults.clone();
+        loop {
+            let life = faults.borrow_and_update().life();
+            let end = async {
+                match life {
+                    Some(life) => sleep(life.mul_f64(fastrand::f64())).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = end => return,
+                changed = faults.changed() => if changed.is_err() {
+                    return;
+                },
+            }
         }
     }
 }
@@ -132,9 +179,9 @@ impl Pump<'_> {
                 let fault = (self.fault)(&self.faults.borrow_and_update());
                 let mut piece = chunk.clone();
                 let due = match fault {
-                    Fault::Pass | Fault::Garbage => None,
-                    // The connection itself sees to `Cut` and `Reset`.
-                    Fault::Hang | Fault::Cut | Fault::Reset => {
+                    Fault::Pass | Fault::Garbage | Fault::ResetWithin(_) => None,
+                    // The connection itself sees to those that end it.
+                    Fault::Hang | Fault::Cut | Fault::Reset | Fault::Refuse => {
                         self.faults.changed().await.ok()?;
                         continue;
                     }

@@ -1,7 +1,7 @@
 //! What any server of one's own needs: its programs, a port, a folder, signals, an end.
 
 use std::fs::{self, File};
-use std::net::TcpListener;
+use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -251,14 +251,19 @@ pub(super) fn find_programs(main: &str, others: &[&str], more: Vec<PathBuf>) -> 
         .find(|folder| others.iter().all(|program| folder.join(program).is_file()))
 }
 
-/// A port of 127.0.0.1 on which nobody listens, from below the range that outgoing connections take
-/// theirs from: so it is still free when a server that was killed wants it back.
-pub(crate) fn free_port() -> Result<u16, ServerError> {
-    let free =
-        |port: u16| TcpListener::bind(("127.0.0.1", port)).and_then(|socket| socket.local_addr());
+/// Listens on a port of 127.0.0.1 from below the range that outgoing connections take theirs from: so
+/// it is still free when whoever gave it up wants it back.
+pub(crate) fn listen_anywhere() -> io::Result<TcpListener> {
+    let listen = |port: u16| TcpListener::bind((Ipv4Addr::LOCALHOST, port));
     (0..100)
-        .find_map(|_| free(fastrand::u16(15_000..32_000)).ok())
-        .map_or_else(|| free(0), Ok)
+        .find_map(|_| listen(fastrand::u16(15_000..32_000)).ok())
+        .map_or_else(|| listen(0), Ok)
+}
+
+/// A port of 127.0.0.1 on which nobody listens, and which stays free.
+pub(crate) fn free_port() -> Result<u16, ServerError> {
+    listen_anywhere()
+        .and_then(|listener| listener.local_addr())
         .map(|address| address.port())
         .map_err(ServerError::system("find a free port"))
 }

@@ -18,12 +18,13 @@ use crate::cache::log::{ChangeLog, Replay, Watermark};
 /// Redis together, and should not come back to it together.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// How long after an attempt that led to no lasting trust the next one begins at first; twice that
-/// after the next, ...
-const FIRST_PAUSE: Duration = Duration::from_millis(50);
+/// How long new connections have to last before Redis is trusted again, if it was trusted shortly
+/// before: each time that it comes to be trusted empties near, which costs more than Redis brings in
+/// the moment until it is lost again. This at first, twice that the next time, ...
+const FIRST_PROBATION: Duration = Duration::from_millis(100);
 
 /// ... and so on up to this, until Redis ...
-const LONGEST_PAUSE: Duration = Duration::from_millis(800);
+const LONGEST_PROBATION: Duration = Duration::from_millis(600);
 
 /// ... has been trusted for so long.
 const SETTLED: Duration = Duration::from_secs(5);
@@ -56,7 +57,7 @@ impl Recovery {
     pub(super) async fn keep(self) {
         let breaker = self.link.breaker();
         let mut closed: Option<Instant> = None;
-        let mut pause = Duration::ZERO;
+        let mut probation = Duration::ZERO;
         let mut slow = 0;
         loop {
             if breaker.is_closed() {
@@ -66,16 +67,16 @@ impl Recovery {
                 continue;
             }
             if closed.take().is_some_and(|at| at.elapsed() >= SETTLED) {
-                pause = Duration::ZERO;
+                probation = Duration::ZERO;
             }
-            sleep(pause.mul_f64(0.75 + fastrand::f64() / 2.0)).await;
-            // Whatever comes of it: the next attempt follows less closely.
-            pause = (pause * 2).clamp(FIRST_PAUSE, LONGEST_PAUSE);
-            match self.recover().await {
-                Ok(()) => closed = Some(Instant::now()),
+            match self.recover(probation).await {
+                Ok(()) => {
+                    closed = Some(Instant::now());
+                    probation = (probation * 2).clamp(FIRST_PROBATION, LONGEST_PROBATION);
+                }
                 Err(why) => {
                     breaker.still_open(&why.to_string());
-                    pause = PAUSE;
+                    sleep(PAUSE.mul_f64(0.75 + fastrand::f64() / 2.0)).await;
                 }
             }
         }
@@ -149,9 +150,11 @@ impl Recovery {
     /// since is replayed (recovery rule 5). Where the log cannot tell, the namespace is dropped, by
     /// giving it another token: entries with the old one in their stamp are no hits any more, however
     /// many they are.
-    async fn recover(&self) -> Result<(), NoAnswer> {
+    async fn recover(&self, probation: Duration) -> Result<(), NoAnswer> {
         let generation = self.link.connect().await?;
         self.prepare(&generation).await?;
+        // Whatever is asked below fails on connections that did not last.
+        sleep(probation).await;
         // Since it is connected, voids are sent, or raise the count. So what the log tells below makes
         // up for what was missed before, and the count tells what was missed since (recovery rule 1).
         let doubts = self.link.breaker().doubts();

@@ -8,52 +8,65 @@ use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
-use hyper::{Method, Request, Uri};
+use hyper::{Method, Request, StatusCode, Uri};
 use serde_json::{Value, json};
 
 use super::client::{Answer, Client};
 use super::record::Clock;
-use super::thing::name;
+use super::thing::{Thing, name};
+use super::visitor::path_uri;
 use crate::history::fleet::{Instance, Position};
 
-/// Rows of each table that everybody wants.
-pub(super) const HOT: usize = 8;
-/// And those that are asked for rarely.
-pub(super) const COLD: usize = 250;
+/// Rows of each table that everybody wants, and that a page shows.
+pub(crate) const HOT: usize = 8;
 
 /// The first value that is written. Those before are the rows' first.
 const FIRST_VALUE: u32 = 1_000_000;
 
-/// The admin whom the profile for tests names.
-const LOGIN: &str = "username=admin@example.com&password=admin123";
+/// An admin of the service.
+#[derive(Clone)]
+pub(crate) struct Credentials {
+    pub(crate) email: String,
+    pub(crate) password: String,
+}
+
+impl Credentials {
+    /// The admin whom the profile for tests names.
+    pub(crate) fn of_tests() -> Self {
+        Self {
+            email: "admin@example.com".to_owned(),
+            password: "admin123".to_owned(),
+        }
+    }
+}
 
 /// A user or a product.
-pub(super) struct Row {
-    pub(super) id: i64,
-    pub(super) uri: Uri,
+pub(crate) struct Row {
+    pub(crate) id: i64,
+    pub(crate) uri: Uri,
     /// In two spellings. Products have none.
-    pub(super) by_email: Option<[Uri; 2]>,
+    pub(crate) by_email: Option<[Uri; 2]>,
     last_writer: AtomicU8,
 }
 
 /// A product that is made and removed.
-pub(super) struct Leaver {
-    pub(super) number: u32,
-    pub(super) id: i64,
+pub(crate) struct Leaver {
+    pub(crate) number: u32,
+    pub(crate) id: i64,
     /// Set before it is asked for.
-    pub(super) is_leaving: AtomicBool,
+    pub(crate) is_leaving: AtomicBool,
     last_writer: AtomicU8,
 }
 
 /// Somebody whose address is looked for before they are there.
 #[derive(Default)]
-pub(super) struct Newcomer {
-    pub(super) number: AtomicU32,
+pub(crate) struct Newcomer {
+    pub(crate) number: AtomicU32,
     last_writer: AtomicU8,
 }
 
 /// Who wrote something last.
-pub(super) trait Written {
+pub(crate) trait Written {
     fn last_writer(&self) -> &AtomicU8;
 
     fn written_at(&self, instance: Instance) {
@@ -78,44 +91,50 @@ macro_rules! written {
 written!(Row, Leaver, Newcomer);
 
 /// What all clients share.
-pub(super) struct Stage {
-    pub(super) clock: Clock,
-    pub(super) addresses: Vec<SocketAddr>,
-    pub(super) token: HeaderValue,
+pub(crate) struct Stage {
+    pub(crate) clock: Clock,
+    pub(crate) addresses: Vec<SocketAddr>,
+    pub(crate) token: HeaderValue,
     /// Tells the addresses of this run from those of others in the same database.
-    pub(super) run: u32,
+    pub(crate) run: u32,
     /// The hot ones first.
-    pub(super) users: Vec<Row>,
-    pub(super) products: Vec<Row>,
+    pub(crate) users: Vec<Row>,
+    pub(crate) products: Vec<Row>,
     /// One for each writer.
-    pub(super) newcomers: Vec<Newcomer>,
+    pub(crate) newcomers: Vec<Newcomer>,
     next_newcomer: AtomicU32,
     leavers: Mutex<Vec<Arc<Leaver>>>,
     /// The last product that was made.
-    pub(super) newest: AtomicI64,
+    pub(crate) newest: AtomicI64,
     next_value: AtomicU32,
     /// The largest that was acknowledged.
     position: AtomicU64,
     is_over: AtomicBool,
-    pub(super) reads: AtomicU64,
-    pub(super) writes: AtomicU64,
-    pub(super) failed: AtomicU64,
+    pub(crate) reads: AtomicU64,
+    pub(crate) writes: AtomicU64,
+    pub(crate) failed: AtomicU64,
 }
 
 impl Stage {
-    /// Logs in and makes the rows.
-    pub(super) async fn prepare(addresses: Vec<SocketAddr>, writers: usize) -> Result<Self> {
+    /// Logs in and makes so many rows of each table, and whatever so many writers need besides.
+    pub(crate) async fn prepare(
+        addresses: Vec<SocketAddr>,
+        admin: &Credentials,
+        clock: Clock,
+        rows: usize,
+        writers: usize,
+    ) -> Result<Self> {
         let first = *addresses.first().context("there is an instance")?;
-        let token = log_in(first).await.context("logging in")?;
+        let token = log_in(first, admin).await.context("logging in")?;
         let run = fastrand::u32(..);
         let maker = Maker {
             client: Client::new(first, Some(token.clone())),
             run,
         };
-        let (users, products) = maker.rows().await.context("making the rows")?;
+        let (users, products) = maker.rows(rows).await.context("making the rows")?;
         let newest = products.last().map_or(0, |row| row.id);
         Ok(Self {
-            clock: Clock::start(),
+            clock,
             addresses,
             token,
             run,
@@ -134,39 +153,55 @@ impl Stage {
         })
     }
 
-    pub(super) fn next_value(&self) -> u32 {
+    /// The user or product of this index.
+    ///
+    /// # Panics
+    /// If there is none.
+    pub(super) fn row(&self, thing: Thing) -> &Row {
+        match thing {
+            Thing::User(index) => &self.users[index as usize],
+            Thing::Product(index) => &self.products[index as usize],
+            Thing::Newcomer(_) | Thing::Leaver(_) => unreachable!("{thing} is no row"),
+        }
+    }
+
+    pub(crate) fn next_value(&self) -> u32 {
         self.next_value.fetch_add(1, Ordering::Relaxed)
     }
 
     /// A number that no newcomer has had. They count from 1.
-    pub(super) fn next_newcomer(&self) -> u32 {
+    pub(crate) fn next_newcomer(&self) -> u32 {
         self.next_newcomer.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    pub(super) fn newcomers_email(&self, number: u32) -> String {
+    pub(crate) fn newcomers_email(&self, number: u32) -> String {
         format!("newcomer-{}-{number}@example.com", self.run)
     }
 
     /// The largest position that was acknowledged so far.
-    pub(super) fn position(&self) -> Option<Position> {
+    pub(crate) fn position(&self) -> Option<Position> {
         Position::new(self.position.load(Ordering::SeqCst))
     }
 
     /// A write was acknowledged.
-    pub(super) fn reached(&self, position: Position) {
+    pub(crate) fn reached(&self, position: Position) {
         self.position.fetch_max(position.get(), Ordering::SeqCst);
     }
 
-    pub(super) fn leavers(&self) -> MutexGuard<'_, Vec<Arc<Leaver>>> {
+    pub(crate) fn leavers(&self) -> MutexGuard<'_, Vec<Arc<Leaver>>> {
         self.leavers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn any_instance(&self) -> Instance {
+    pub(crate) fn any_leaver(&self) -> Option<Arc<Leaver>> {
+        fastrand::choice(self.leavers().iter()).map(Arc::clone)
+    }
+
+    pub(crate) fn any_instance(&self) -> Instance {
         Instance(u8::try_from(fastrand::usize(..self.addresses.len())).unwrap_or_default())
     }
 
     /// Any instance but this one, if there is another.
-    pub(super) fn another_instance(&self, than: Instance) -> Instance {
+    pub(crate) fn another_instance(&self, than: Instance) -> Instance {
         let count = self.addresses.len();
         let step = if count > 1 {
             fastrand::usize(1..count)
@@ -176,18 +211,35 @@ impl Stage {
         Instance(u8::try_from((usize::from(than.0) + step) % count).unwrap_or_default())
     }
 
+    /// Removes the rows that were made, the leavers included.
+    pub(crate) async fn remove_rows(&self) -> Result<()> {
+        let mut client = Client::new(self.addresses[0], Some(self.token.clone()));
+        let rows = self.users.iter().chain(&self.products);
+        let rows = rows.map(|row| row.uri.clone());
+        let leavers: Vec<Uri> = self.leavers().iter().map(|leaver| leaver.uri()).collect();
+        for uri in rows.chain(leavers) {
+            let mut request = Request::new(Full::default());
+            *request.method_mut() = Method::DELETE;
+            *request.uri_mut() = uri;
+            let removed = client.ask(request).await?;
+            let is_gone = [StatusCode::NO_CONTENT, StatusCode::NOT_FOUND].contains(&removed.status);
+            ensure!(is_gone, "removing a row: {}", removed.complaint());
+        }
+        Ok(())
+    }
+
     /// Everybody finishes what they are at.
-    pub(super) fn end(&self) {
+    pub(crate) fn end(&self) {
         self.is_over.store(true, Ordering::Relaxed);
     }
 
-    pub(super) fn is_over(&self) -> bool {
+    pub(crate) fn is_over(&self) -> bool {
         self.is_over.load(Ordering::Relaxed)
     }
 }
 
 impl Leaver {
-    pub(super) fn new(number: u32, id: i64, made_at: Instance) -> Self {
+    pub(crate) fn new(number: u32, id: i64, made_at: Instance) -> Self {
         Self {
             number,
             id,
@@ -195,15 +247,19 @@ impl Leaver {
             last_writer: AtomicU8::new(made_at.0),
         }
     }
+
+    pub(super) fn uri(&self) -> Uri {
+        path_uri(format!("/products/{}", self.id))
+    }
 }
 
 /// The first name of the row of this index.
-pub(super) fn first_value(index: usize) -> u32 {
+pub(crate) fn first_value(index: usize) -> u32 {
     u32::try_from(index).unwrap_or_default() + 1
 }
 
 /// A request with a JSON body.
-pub(super) fn with_json(method: Method, uri: Uri, body: &Value) -> Request<Full<Bytes>> {
+pub(crate) fn with_json(method: Method, uri: Uri, body: &Value) -> Request<Full<Bytes>> {
     let mut request = Request::new(Full::from(body.to_string()));
     *request.method_mut() = method;
     *request.uri_mut() = uri;
@@ -213,13 +269,14 @@ pub(super) fn with_json(method: Method, uri: Uri, body: &Value) -> Request<Full<
 }
 
 /// The `id` of what was made.
-pub(super) fn id_of(made: &Answer) -> Option<i64> {
+pub(crate) fn id_of(made: &Answer) -> Option<i64> {
     let document: Value = serde_json::from_slice(&made.body).ok()?;
     document["id"].as_i64()
 }
 
-async fn log_in(address: SocketAddr) -> Result<HeaderValue> {
-    let mut request = Request::new(Full::from(LOGIN));
+async fn log_in(address: SocketAddr, admin: &Credentials) -> Result<HeaderValue> {
+    let form = [("username", &admin.email), ("password", &admin.password)];
+    let mut request = Request::new(Full::from(serde_urlencoded::to_string(form)?));
     *request.method_mut() = Method::POST;
     *request.uri_mut() = Uri::from_static("/auth/login");
     let form = HeaderValue::from_static("application/x-www-form-urlencoded");
@@ -238,9 +295,9 @@ struct Maker {
 }
 
 impl Maker {
-    async fn rows(mut self) -> Result<(Vec<Row>, Vec<Row>)> {
+    async fn rows(mut self, count: usize) -> Result<(Vec<Row>, Vec<Row>)> {
         let (mut users, mut products) = (Vec::new(), Vec::new());
-        for index in 0..HOT + COLD {
+        for index in 0..count {
             users.push(self.user(index).await?);
             products.push(self.product(index).await?);
         }

@@ -1,4 +1,6 @@
-//! The instances: processes that can be killed and started again on the same port.
+//! Instances of the service: processes that can be killed and started again on the same port.
+
+mod instance;
 
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, SocketAddr};
@@ -7,27 +9,36 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::{Request, Uri};
+use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
-use tokio::time::timeout;
+use tokio::time::{Instant, sleep, timeout};
 
-use super::options::Mutant;
+pub use instance::{InstanceOptions, Mutant, Pace, serve};
+
 use crate::servers::free_port;
+use crate::traffic::Client;
 
 /// How long an instance may take to start, on a busy machine.
 const LIMIT: Duration = Duration::from_secs(30);
 
+/// How long the instances may take to be well again.
+const WELL_LIMIT: Duration = Duration::from_secs(20);
+
 /// A setting of an instance's configuration: `CACHE__BACKEND`, and its value.
-pub(super) type Setting = (&'static str, String);
+pub(crate) type Setting = (&'static str, String);
 
 /// All instances.
-pub(super) struct Fleet {
+pub(crate) struct Fleet {
     instances: Vec<Instance>,
 }
 
 struct Instance {
     settings: Vec<Setting>,
-    mutant: Option<Mutant>,
+    options: InstanceOptions,
     folder: PathBuf,
     number: usize,
     address: SocketAddr,
@@ -37,16 +48,16 @@ struct Instance {
 impl Fleet {
     /// Starts an instance for each of these settings, one after the other. Their logs are in
     /// `folder`.
-    pub(super) async fn start(
+    pub(crate) async fn start(
         settings: Vec<Vec<Setting>>,
-        mutant: Option<Mutant>,
+        options: InstanceOptions,
         folder: &Path,
     ) -> Result<Self> {
         let mut instances = Vec::new();
         for (number, settings) in settings.into_iter().enumerate() {
             let mut instance = Instance {
                 settings,
-                mutant,
+                options,
                 folder: folder.to_owned(),
                 number,
                 address: (Ipv4Addr::LOCALHOST, free_port()?).into(),
@@ -59,25 +70,43 @@ impl Fleet {
     }
 
     /// Where each listens.
-    pub(super) fn addresses(&self) -> Vec<SocketAddr> {
+    pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
         let instances = self.instances.iter();
         instances.map(|instance| instance.address).collect()
     }
 
     /// Kills an instance (SIGKILL).
-    pub(super) async fn kill(&mut self, number: usize) -> Result<()> {
+    pub(crate) async fn kill(&mut self, number: usize) -> Result<()> {
         let process = self.instances[number].process.take();
         let mut process = process.context("the instance runs")?;
         process.kill().await.context("killing an instance")
     }
 
     /// Starts a killed instance on the port that it had.
-    pub(super) async fn start_again(&mut self, number: usize) -> Result<()> {
+    pub(crate) async fn start_again(&mut self, number: usize) -> Result<()> {
         self.instances[number].start().await
     }
 
+    /// Waits until every instance is ready, and uses Redis if it has one.
+    pub(crate) async fn well(&self) -> Result<()> {
+        let began = Instant::now();
+        for instance in &self.instances {
+            let mut client = Client::new(instance.address, None);
+            let mut said = String::new();
+            while !is_well(&mut client, &mut said).await {
+                ensure!(
+                    began.elapsed() < WELL_LIMIT,
+                    "instance {} is still not well after {WELL_LIMIT:?}: {said}",
+                    instance.number
+                );
+                sleep(Duration::from_millis(20)).await;
+            }
+        }
+        Ok(())
+    }
+
     /// Makes sure that none has ended by itself.
-    pub(super) fn check(&mut self) -> Result<()> {
+    pub(crate) fn check(&mut self) -> Result<()> {
         for instance in &mut self.instances {
             if let Some(process) = &mut instance.process
                 && let Some(status) = process.try_wait()?
@@ -93,19 +122,30 @@ impl Fleet {
     }
 }
 
+async fn is_well(client: &mut Client, said: &mut String) -> bool {
+    let mut request: Request<Full<Bytes>> = Request::default();
+    *request.uri_mut() = Uri::from_static("/health/ready");
+    match client.ask(request).await {
+        Ok(answer) => {
+            let ready: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
+            *said = ready.to_string();
+            ready["status"] == "up"
+        }
+        Err(failure) => {
+            *said = failure.to_string();
+            false
+        }
+    }
+}
+
 impl Instance {
     async fn start(&mut self) -> Result<()> {
         let program = std::env::current_exe().context("finding this program")?;
         let log = File::options().create(true).append(true).open(self.log());
         let mut command = Command::new(program);
-        command.arg("instance");
-        if let Some(mutant) = self.mutant {
-            let name = clap::ValueEnum::to_possible_value(&mutant);
-            command
-                .arg("--mutant")
-                .args(name.as_ref().map(clap::builder::PossibleValue::get_name));
-        }
         command
+            .arg("instance")
+            .args(self.options.arguments())
             // Not the starter's: they would be settings of every instance.
             .env_clear()
             .envs(

@@ -18,20 +18,56 @@ use crate::history::fleet::Position;
 const LIMIT: Duration = Duration::from_secs(20);
 
 /// How a write says, and a read asks, where in the log of changes it stands.
-pub(super) const POSITION: HeaderName = HeaderName::from_static("alacena-position");
+pub(crate) const POSITION: HeaderName = HeaderName::from_static("alacena-position");
+
+/// Where the answer to a read came from, as `Cache-Status` tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// The instance's memory.
+    Near,
+    /// Redis.
+    Far,
+    /// The database, for this request or for another that it shared the load of.
+    Database,
+    /// A cache, past its time: the database is away.
+    Late,
+}
+
+impl Source {
+    fn told_by(status: &HeaderValue) -> Self {
+        let status = status.to_str().unwrap_or_default();
+        let parameter = |name: &str| {
+            let mut parameters = status.split("; ");
+            parameters.find_map(|parameter| parameter.strip_prefix(name))
+        };
+        match (parameter("ttl="), parameter("detail=")) {
+            (Some(ttl), _) if ttl.starts_with('-') => Self::Late,
+            (Some(_), Some("far")) => Self::Far,
+            (Some(_), _) => Self::Near,
+            (None, _) => Self::Database,
+        }
+    }
+}
+
+/// Where an answer came from (RFC 9211).
+const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
 
 /// An answer, whole.
 #[derive(Debug)]
-pub(super) struct Answer {
-    pub(super) status: StatusCode,
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    /// Of a read.
+    pub(crate) source: Option<Source>,
+    /// Whether it says when to come back.
+    pub(crate) asks_to_come_back: bool,
     /// Of a write.
-    pub(super) position: Option<Position>,
-    pub(super) body: Bytes,
+    pub(crate) position: Option<Position>,
+    pub(crate) body: Bytes,
 }
 
 impl Answer {
     /// What it says, if it is not what was expected.
-    pub(super) fn complaint(&self) -> String {
+    pub(crate) fn complaint(&self) -> String {
         let body = String::from_utf8_lossy(&self.body);
         format!(
             "{}: {}",
@@ -43,7 +79,7 @@ impl Answer {
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum Failure {
+pub(crate) enum Failure {
     #[error("cannot connect: {0}")]
     NoConnection(#[from] std::io::Error),
     #[error("the connection failed: {0}")]
@@ -53,7 +89,7 @@ pub(super) enum Failure {
 }
 
 /// A client of one instance, who asks one thing after the other.
-pub(super) struct Client {
+pub(crate) struct Client {
     address: SocketAddr,
     host: HeaderValue,
     token: Option<HeaderValue>,
@@ -62,7 +98,7 @@ pub(super) struct Client {
 
 impl Client {
     /// A client that is not connected yet, with the whole `Authorization` of whoever asks.
-    pub(super) fn new(address: SocketAddr, token: Option<HeaderValue>) -> Self {
+    pub(crate) fn new(address: SocketAddr, token: Option<HeaderValue>) -> Self {
         let host = HeaderValue::try_from(address.to_string());
         Self {
             address,
@@ -73,7 +109,7 @@ impl Client {
     }
 
     /// Sends a request and waits for the whole answer. Whatever fails is not tried again.
-    pub(super) async fn ask(
+    pub(crate) async fn ask(
         &mut self,
         mut request: Request<Full<Bytes>>,
     ) -> Result<Answer, Failure> {
@@ -98,12 +134,15 @@ impl Client {
         };
         sender.ready().await?;
         let response = sender.send_request(request).await?;
-        let position = response.headers().get(POSITION).and_then(|position| {
+        let headers = response.headers();
+        let position = headers.get(POSITION).and_then(|position| {
             let position: u64 = position.to_str().ok()?.parse().ok()?;
             Position::new(position)
         });
         Ok(Answer {
             status: response.status(),
+            source: headers.get(CACHE_STATUS).map(Source::told_by),
+            asks_to_come_back: headers.contains_key(header::RETRY_AFTER),
             position,
             body: response.into_body().collect().await?.to_bytes(),
         })
@@ -119,4 +158,28 @@ async fn connect(address: SocketAddr) -> Result<SendRequest<Full<Bytes>>, Failur
         let _ = connection.await;
     });
     Ok(sender)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn where_an_answer_came_from_is_read_from_its_cache_status() {
+        for (status, source) in [
+            ("alacena; hit; ttl=412; detail=near", Source::Near),
+            ("alacena; hit; ttl=412; detail=far", Source::Far),
+            ("alacena; hit; ttl=-12; detail=near", Source::Late),
+            ("alacena; hit; ttl=-12; detail=far", Source::Late),
+            ("alacena; fwd=uri-miss; stored", Source::Database),
+            ("alacena; fwd=uri-miss; collapsed", Source::Database),
+            ("alacena; fwd=bypass", Source::Database),
+        ] {
+            assert_eq!(
+                Source::told_by(&HeaderValue::from_static(status)),
+                source,
+                "{status}"
+            );
+        }
+    }
 }

@@ -9,7 +9,7 @@ use crate::history::fleet::{Read, Write};
 
 /// A register. Values are numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Thing {
+pub(crate) enum Thing {
     /// The name of a user, who is read by id, by e-mail and in lists.
     User(u32),
     /// The name of a product, which is read by id and in lists.
@@ -23,17 +23,17 @@ pub(super) enum Thing {
 }
 
 /// What was read of a thing.
-pub(super) type ThingRead = Read<u32>;
+pub(crate) type ThingRead = Read<u32>;
 /// What was written to it.
-pub(super) type ThingWrite = Write<u32>;
+pub(crate) type ThingWrite = Write<u32>;
 
 /// Values of newcomers and leavers.
-pub(super) const ABSENT: u32 = 0;
-pub(super) const THERE: u32 = 1;
-pub(super) const GONE: u32 = 2;
+pub(crate) const ABSENT: u32 = 0;
+pub(crate) const THERE: u32 = 1;
+pub(crate) const GONE: u32 = 2;
 
 /// What is no value of ours, so nobody wrote it.
-pub(super) const FOREIGN: u32 = u32::MAX;
+pub(crate) const FOREIGN: u32 = u32::MAX;
 
 impl Display for Thing {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
@@ -47,21 +47,21 @@ impl Display for Thing {
 }
 
 /// A value as a name.
-pub(super) fn name(value: u32) -> String {
+pub(crate) fn name(value: u32) -> String {
     format!("v{value}")
 }
 
 /// As much of a user or a product as the checker needs.
 #[derive(Deserialize)]
-pub(super) struct Document<'a> {
-    pub(super) id: i64,
+pub(crate) struct Document<'a> {
+    pub(crate) id: i64,
     #[serde(alias = "full_name", borrow)]
     name: Cow<'a, str>,
 }
 
 impl Document<'_> {
     /// The value that is its name.
-    pub(super) fn value(&self) -> u32 {
+    pub(crate) fn value(&self) -> u32 {
         let number = self.name.strip_prefix('v').map(str::parse);
         number.and_then(Result::ok).unwrap_or(FOREIGN)
     }
