@@ -26,7 +26,7 @@ const FOOT: u32 = 12;
 /// What is left and right of what has a scale, and where the names of colours begin.
 const LEFT: u32 = 84;
 const RIGHT: u32 = 24;
-const LEGEND: i32 = 500;
+const LEGEND: i32 = 470;
 
 const INK: RGBColor = RGBColor(45, 52, 60);
 const FAINT: RGBColor = RGBColor(222, 226, 230);
@@ -264,7 +264,7 @@ fn head<'a, 'b>(
     for (name, color) in colors {
         head.draw(&Rectangle::new([(x, 9), (x + 12, 21)], color.filled()))?;
         head.draw_text(name, &style(13, INK), (x + 18, 8))?;
-        x += 36 + 7 * name.chars().count() as i32;
+        x += 32 + 6 * name.chars().count() as i32;
     }
     Ok(rest)
 }

@@ -116,8 +116,8 @@ fn how_to_read(report: &Report) -> Markup {
         details {
             summary { "How to read this" }
             p {
-                "A request takes from when it was due to its answer: one that waits because the same \
-                 client still waits for the one before has waited too. Reads are judged by a history \
+                "A request takes from when it was due to its answer: one that is sent late, because all \
+                 clients still wait for answers, has waited too. Reads are judged by a history \
                  of everything that was written and read: stale is a value which another write had \
                  replaced that the same instance had acknowledged before the read began. Lost are \
                  acknowledged writes that the database does not know of at the end."

@@ -133,7 +133,7 @@ impl Seen {
         let samples = self.samples.all();
         let first = samples.iter().rposition(|sample| sample.ended < since);
         let last: Vec<Sample> = samples[first.map_or(0, |index| index + 1)..].to_vec();
-        let failed = Counts::of(samples.iter()).failed;
+        let so_far = Counts::of(samples.iter());
         drop(samples);
         let counts = Counts::of(&last);
         let latencies = Latencies::of(&last);
@@ -145,12 +145,14 @@ impl Seen {
             )
         };
         format!(
-            "{:>5}/s, p50 {:>4} p99 {:>5} ms, near {:>3.0}% far {:>3.0}%, {failed} failed, {} stale, {}",
+            "{:>5}/s, p50 {:>4} p99 {:>5} ms, near {:>3.0}% far {:>3.0}%, {} failed, {} refused, {} stale, {}",
             counts.requests(),
             ms(0.5),
             ms(0.99),
             counts.percent_of_reads(counts.near),
             counts.percent_of_reads(counts.far),
+            so_far.failed,
+            so_far.refused_reads + so_far.refused_writes,
             self.stale,
             self.state(),
         )

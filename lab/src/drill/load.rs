@@ -1,10 +1,11 @@
 //! What clients ask for, and how often.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Result, anyhow};
 use tokio::time::sleep_until;
 
 use super::options::Options;
@@ -12,11 +13,14 @@ use super::samples::{End, Sample, Samples};
 use super::scene::Side;
 use crate::history::fleet::Moment;
 use crate::traffic::{
-    Asked, Clients, Leaver, Notes, Record, Source, Stage, Thing, Visitor, Whom, Work,
+    Asked, Clients, Failed, Leaver, Notes, Record, Source, Stage, Thing, Visitor, Whom, Work,
 };
 
 /// How many clients a side has.
 const CLIENTS: usize = 16;
+
+/// How often a client who has nothing to do looks whether it is over.
+const LOOK_UP: Duration = Duration::from_millis(100);
 
 /// How many users there are, and how many products.
 pub(super) const ROWS: usize = 100;
@@ -31,7 +35,7 @@ const SKEW: f64 = 0.99;
 /// What clients of a side ask for.
 #[derive(Debug)]
 struct Mix {
-    /// How often, for each client.
+    /// How often, in a second.
     rate: f64,
     /// Of a hundred requests.
     writes: u8,
@@ -49,7 +53,7 @@ impl Mix {
         let sums: Vec<f64> = sums.collect();
         let all = sums.last().copied().unwrap_or(1.0);
         Self {
-            rate: f64::from(options.rate) / CLIENTS as f64,
+            rate: f64::from(options.rate),
             writes: options.writes,
             rows: sums.into_iter().map(|sum| sum / all).collect(),
         }
@@ -66,10 +70,44 @@ impl Mix {
         }
     }
 
-    /// How long after a request the next one is due: as if clients knew nothing of each other.
+    /// How long after a request the next one is due: as if they knew nothing of each other.
     fn gap(&self) -> Duration {
         let gap = -(1.0 - fastrand::f64()).ln() / self.rate;
-        Duration::from_secs_f64(gap.min(60.0))
+        Duration::from_secs_f64(gap)
+    }
+}
+
+/// When requests of a side are due, whichever of its clients has time for them. So one that waits for
+/// an answer keeps the others from nothing; and if all of them wait, what falls due meanwhile is asked
+/// late, but asked.
+#[derive(Debug)]
+struct Schedule {
+    next: Mutex<Moment>,
+    ends: AtomicU64,
+}
+
+impl Schedule {
+    fn new(begins: Moment) -> Arc<Self> {
+        Arc::new(Self {
+            next: Mutex::new(begins),
+            ends: AtomicU64::new(u64::MAX),
+        })
+    }
+
+    /// When the next request is due that nobody else sees to, and so on.
+    fn take(&self, mix: &Mix) -> Moment {
+        let mut next = self.next.lock().unwrap_or_else(PoisonError::into_inner);
+        *next = *next + mix.gap();
+        *next
+    }
+
+    /// Nothing is due after this.
+    fn end(&self, at: Moment) {
+        self.ends.store(at.0, Ordering::SeqCst);
+    }
+
+    fn is_over_at(&self, moment: Moment) -> bool {
+        moment.0 > self.ends.load(Ordering::SeqCst)
     }
 }
 
@@ -78,23 +116,27 @@ pub(super) struct Load {
     clients: Clients,
     /// By side.
     notes: Vec<Vec<Notes>>,
+    schedules: Vec<Arc<Schedule>>,
 }
 
 impl Load {
-    /// Sends each side as many requests, until their stages are over.
+    /// Sends each side as many requests, until it is ended.
     pub(super) fn start(sides: &[Side], options: &Options) -> Result<Self> {
         let mix = Arc::new(Mix::new(options));
         let mut works: Vec<Work> = Vec::new();
         let mut notes = vec![Vec::new(); sides.len()];
+        let begins = |side: &Side| Schedule::new(side.stage.clock.now());
+        let schedules: Vec<Arc<Schedule>> = sides.iter().map(begins).collect();
         // The sides in turn, so that no side's clients are alone on a thread.
         for _ in 0..CLIENTS {
-            for (side, notes) in sides.iter().zip(&mut notes) {
+            for ((side, notes), schedule) in sides.iter().zip(&mut notes).zip(&schedules) {
                 let visitor = Visitor::new(Arc::clone(&side.stage), Duration::ZERO);
                 notes.push(visitor.notes.clone());
                 let client = Client {
                     visitor,
                     samples: Arc::clone(&side.samples),
                     mix: Arc::clone(&mix),
+                    schedule: Arc::clone(schedule),
                     leavers: VecDeque::new(),
                     written: None,
                 };
@@ -104,6 +146,7 @@ impl Load {
         Ok(Self {
             clients: Clients::start(works)?,
             notes,
+            schedules,
         })
     }
 
@@ -112,7 +155,14 @@ impl Load {
         self.notes.clone()
     }
 
-    /// What they saw, by side, once the stages are over. Blocks.
+    /// Nothing is due after this moment. What was due before is still asked.
+    pub(super) fn end(&self, at: Moment) {
+        for schedule in &self.schedules {
+            schedule.end(at);
+        }
+    }
+
+    /// What they saw, by side, once it was ended. Blocks.
     pub(super) fn finish(self) -> Result<Vec<Vec<Record>>> {
         self.clients.finish()?;
         let sides = self.notes.iter();
@@ -125,26 +175,30 @@ struct Client {
     visitor: Visitor,
     samples: Arc<Samples>,
     mix: Arc<Mix>,
+    schedule: Arc<Schedule>,
     leavers: VecDeque<Arc<Leaver>>,
     /// What they have written and not looked at since.
     written: Option<Thing>,
 }
 
 impl Client {
-    /// Asks whenever something is due. What falls due while an answer is waited for is asked at once
-    /// after it, and has taken that long too: a service that stands still is not asked less for it.
+    /// Asks whenever something is due that nobody else sees to.
     async fn work(mut self) {
         let clock = self.visitor.stage.clock;
-        let mut next = clock.now() + self.mix.gap();
-        while !self.visitor.stage.is_over() {
-            let mut due = next;
+        loop {
+            let mut due = self.schedule.take(&self.mix);
             if due > clock.now() {
-                sleep_until(clock.instant(due).into()).await;
+                while due > clock.now() && !self.schedule.is_over_at(due) {
+                    let look_up = due.min(clock.now() + LOOK_UP);
+                    sleep_until(clock.instant(look_up).into()).await;
+                }
                 // That the timer is late is no fault of the service's.
-                due = clock.now();
+                due = due.max(clock.now());
+            }
+            if self.schedule.is_over_at(due) {
+                return;
             }
             self.ask(due).await;
-            next = next + self.mix.gap();
         }
     }
 
@@ -235,41 +289,59 @@ fn any_instance() -> Whom {
 }
 
 /// Has every instance read every row, so that all of it is cached.
-pub(super) async fn warm_up(stage: &Arc<Stage>) {
+pub(super) async fn warm_up(stage: &Arc<Stage>) -> Result<()> {
     let mut visitor = Visitor::new(Arc::clone(stage), Duration::ZERO);
-    read_everywhere(&mut visitor).await;
+    let read = read_everywhere(&mut visitor).await;
+    read.map_err(|failed| anyhow!("reading every row before: {}", failed.why))
 }
 
-/// What is to be seen when all is over: in the caches of all instances, and then in the database.
-/// Answers when the latter began.
-pub(super) async fn last_look(stage: &Arc<Stage>) -> (Record, Moment) {
-    let mut visitor = Visitor::new(Arc::clone(stage), Duration::ZERO);
-    read_everywhere(&mut visitor).await;
-    visitor.insist();
-    let began = stage.clock.now();
-    read_every_row(&mut visitor, Whom::TheWriter).await;
-    (visitor.notes.take(), began)
+/// What is to be seen when all is over.
+pub(super) struct LastLook {
+    pub(super) record: Record,
+    /// When it turned from the caches of all instances to the database.
+    pub(super) truth_from: Moment,
+    /// Whether everything was seen.
+    pub(super) is_complete: bool,
+}
+
+impl LastLook {
+    /// Looks at every row, until something fails.
+    pub(super) async fn at(stage: &Arc<Stage>) -> Self {
+        let mut visitor = Visitor::new(Arc::clone(stage), Duration::ZERO);
+        let cached = read_everywhere(&mut visitor).await;
+        visitor.insist();
+        let truth_from = stage.clock.now();
+        let truth = match cached {
+            Ok(()) => read_every_row(&mut visitor, Whom::TheWriter).await,
+            failed => failed,
+        };
+        Self {
+            record: visitor.notes.take(),
+            truth_from,
+            is_complete: truth.is_ok(),
+        }
+    }
 }
 
 /// At the instance that wrote last and, a few times, at some other.
-async fn read_everywhere(visitor: &mut Visitor) {
-    read_every_row(visitor, Whom::TheWriter).await;
+async fn read_everywhere(visitor: &mut Visitor) -> Result<(), Failed> {
+    read_every_row(visitor, Whom::TheWriter).await?;
     for _ in 1..visitor.stage.addresses.len() {
-        read_every_row(visitor, Whom::AnotherOne).await;
+        read_every_row(visitor, Whom::AnotherOne).await?;
     }
+    Ok(())
 }
 
-async fn read_every_row(visitor: &mut Visitor, whom: Whom) {
-    let rows = 0..ROWS as u32;
-    for row in rows {
-        // What fails is noted.
-        let _ = visitor.look_at(Thing::User(row), whom).await;
-        let _ = visitor.look_at(Thing::Product(row), whom).await;
+async fn read_every_row(visitor: &mut Visitor, whom: Whom) -> Result<(), Failed> {
+    for row in 0..ROWS as u32 {
+        visitor.look_at(Thing::User(row), whom).await?;
+        visitor.look_at(Thing::Product(row), whom).await?;
     }
     let leavers = visitor.stage.leavers().clone();
     for leaver in leavers {
-        let _ = visitor.look_for_leaver(&leaver, whom).await;
+        visitor.look_for_leaver(&leaver, whom).await?;
     }
+    Ok(())
 }
 
 #[cfg(test)]

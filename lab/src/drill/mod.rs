@@ -25,6 +25,7 @@ mod scene;
 mod watch;
 
 use std::fs;
+use std::io::Write;
 
 use anyhow::{Context, Result};
 
@@ -74,13 +75,18 @@ pub async fn run(options: Options) -> Result<Outcome> {
         eprintln!("{}", entry.line());
         report.scenarios.push(entry);
     }
-    println!("{}", report.table());
     let folder = &options.output;
     let json = serde_json::to_string_pretty(&report).context("the report")?;
     fs::write(folder.join("drill.json"), json).context("writing drill.json")?;
     let page = html::page(&report).context("drawing")?;
     fs::write(folder.join("drill.html"), page).context("writing drill.html")?;
-    println!("report and figures are in {}", folder.display());
+    let folder = folder.display();
+    // Whoever does not listen need not.
+    let _ = writeln!(
+        std::io::stdout(),
+        "{}\nreport and figures are in {folder}",
+        report.table()
+    );
     Ok(if report.is_passed() {
         Outcome::Kept
     } else {

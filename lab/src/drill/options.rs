@@ -1,5 +1,6 @@
 //! What can be asked of `alacena-lab drill`.
 
+use std::collections::HashSet;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 
@@ -122,7 +123,7 @@ impl Options {
     /// # Errors
     /// One does not exist, or makes no sense.
     pub(super) fn scenarios(&self) -> Result<Vec<Scenario>, ScenarioError> {
-        let scenarios = if self.scenarios.is_empty() {
+        let scenarios: Vec<Scenario> = if self.scenarios.is_empty() {
             Scenario::built_in()?
         } else {
             let names = self.scenarios.iter();
@@ -130,6 +131,14 @@ impl Options {
                 .map(|name| Scenario::find(name))
                 .collect::<Result<_, _>>()?
         };
+        let mut names = HashSet::new();
+        if let Some(twice) = scenarios
+            .iter()
+            .find(|scenario| !names.insert(&scenario.name))
+        {
+            let why = "named twice, or two files of this name".to_owned();
+            return Err(ScenarioError::Invalid(twice.name.clone(), why));
+        }
         let paced = scenarios.into_iter();
         Ok(paced.map(|scenario| scenario.at_pace(self.pace)).collect())
     }

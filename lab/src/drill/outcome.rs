@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::samples::{Counts, End, Latencies, Sample};
 use super::scenario::Scenario;
-use super::watch::{Course, State, well_since};
+use super::watch::{Course, State, was_unwell, well_from};
 use crate::history::fleet::{History, Instance, Moment, Staleness, Verdict};
 use crate::traffic::{Failed, Thing, assembled};
 use crate::traffic::{Record, Stage};
@@ -20,6 +20,9 @@ const GETTING_GOING: Duration = Duration::from_millis(500);
 
 /// What is measured is told for each piece of time of this length.
 pub(super) const SLOT: Duration = Duration::from_millis(100);
+
+/// The fewest requests whose p99 tells anything.
+const ENOUGH: u64 = 100;
 
 /// How many complaints are told in full.
 const TOLD: usize = 5;
@@ -77,6 +80,8 @@ pub(super) struct Evidence<'a> {
     pub(super) courses: Vec<Course>,
     /// When clients began to ask what the database says.
     pub(super) truth_from: Moment,
+    /// Whether everything could be looked at in the end.
+    pub(super) is_complete: bool,
 }
 
 /// How long requests took in some time.
@@ -99,7 +104,7 @@ impl From<Duration> for Millis {
     }
 }
 
-/// What happened in a slot.
+/// What was answered in a slot, and how long that took which was due in it.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub(super) struct Slot {
     pub(super) counts: Counts,
@@ -119,7 +124,10 @@ pub(super) struct SideOutcome {
     pub(super) before_ratio: Option<f64>,
     pub(super) during_ratio: Option<f64>,
     pub(super) after_ratio: Option<f64>,
-    /// How long after it was mended all instances were well; `None` if they never were.
+    /// Whether an instance said that something was wrong while it was.
+    pub(super) is_noticed: bool,
+    /// How long after it was mended all instances were well for the first time; `None` if they never
+    /// were.
     pub(super) recovery: Option<Millis>,
     /// What part of the reads and of the writes was refused until all was well again.
     pub(super) refused_reads: f64,
@@ -132,6 +140,8 @@ pub(super) struct SideOutcome {
     pub(super) wrong: u64,
     /// Acknowledged writes that the database does not know of at the end.
     pub(super) lost: u64,
+    /// Whether everything could be looked at in the end, which is how `lost` is known.
+    pub(super) is_complete: bool,
     /// Why it did not pass.
     pub(super) breaches: Vec<String>,
     /// The first requests that failed, and the first reads that were stale.
@@ -166,11 +176,12 @@ impl SideOutcome {
             records,
             courses,
             truth_from,
+            is_complete,
         } = evidence;
         let (history, failed) = assembled(stage, records);
         let mut judged = Judged::of(&history, played.began, truth_from)?;
         let mended = played.mended();
-        let well = well_since(&courses).map(|since| since.max(mended));
+        let well = well_from(&courses, mended);
         let window = |is_in: &dyn Fn(&Sample) -> bool| Window::of(&samples, is_in);
         let from_the_end_on = mended + scenario.limits.recovery;
         let is_affected = |sample: &Sample| {
@@ -207,6 +218,7 @@ impl SideOutcome {
             before_ratio: None,
             during_ratio: None,
             after_ratio: None,
+            is_noticed: was_unwell(&courses, played.broken(), mended),
             recovery: well.map(|well| well.since(mended).into()),
             refused_reads: part(meanwhile.refused_reads, meanwhile.reads()),
             refused_writes: part(meanwhile.refused_writes, meanwhile.written),
@@ -214,6 +226,7 @@ impl SideOutcome {
             missed_elsewhere: judged.missed_elsewhere.into(),
             wrong: judged.wrong,
             lost: judged.lost,
+            is_complete,
             breaches: Vec::new(),
             complaints: judged.complaints,
             slots: slots(&samples, played),
@@ -260,6 +273,9 @@ impl SideOutcome {
                 ));
             }
         }
+        if !self.is_complete {
+            breaches.push("not everything could be looked at in the end".to_owned());
+        }
         let limit = Millis::from(limits.recovery);
         match self.recovery {
             None => breaches.push("not well again until the end".to_owned()),
@@ -271,27 +287,40 @@ impl SideOutcome {
             }
             Some(_) => {}
         }
-        // What is normal for a backend it has shown before.
-        let after = self.after_ratio.zip(self.before_ratio);
-        let after = after.map(|(after, before)| after / before);
-        for (ratio, limit, what) in [
-            (
-                self.during_ratio,
-                limits.p99_during,
-                "while it was broken was {} times that of the memory backend",
-            ),
-            (
-                after,
-                limits.p99_after,
-                "afterwards, against that of the memory backend, was {} times what it was before",
-            ),
-        ] {
-            if let Some(ratio) = ratio.filter(|&ratio| ratio > limit && !ignore_speed) {
-                let what = what.replace("{}", &format!("{ratio:.2}"));
-                breaches.push(format!("p99 {what} (limit {limit:.2})"));
-            }
+        if !ignore_speed {
+            breaches.extend(self.slowness(scenario));
         }
         self.breaches = breaches;
+    }
+
+    /// Where it was too slow, or nobody can tell, if there is something to compare it with.
+    fn slowness(&self, scenario: &Scenario) -> Vec<String> {
+        let limits = &scenario.limits;
+        let mut breaches = Vec::new();
+        let mut hold = |window: Window, ratio: Option<f64>, limit: f64, when: &str, what: &str| {
+            if window.requests < ENOUGH {
+                let count = window.requests;
+                breaches.push(format!("{count} requests {when} are too few for a p99"));
+            } else if let Some(ratio) = ratio.filter(|&ratio| ratio > limit) {
+                breaches.push(format!(
+                    "p99 {when} was {ratio:.2} times {what} (limit {limit:.2})"
+                ));
+            }
+        };
+        if self.during_ratio.is_some() || self.after_ratio.is_some() {
+            let (ratio, limit) = (self.during_ratio, limits.p99_during);
+            let what = "that of the memory backend";
+            hold(self.during, ratio, limit, "while it was broken", what);
+            // What is normal for a backend it has shown before.
+            let normal = self.before_ratio.map(|before| before.max(1.0));
+            let ratio = self
+                .after_ratio
+                .zip(normal)
+                .map(|(after, normal)| after / normal);
+            let what = "what it was before, both against that of the memory backend";
+            hold(self.after, ratio, limits.p99_after, "afterwards", what);
+        }
+        breaches
     }
 
     pub(super) fn is_passed(&self) -> bool {
@@ -316,21 +345,25 @@ impl Window {
 fn slots(samples: &[Sample], played: &Played) -> Vec<Slot> {
     let slot = |moment: Moment| (moment.since(played.began).as_nanos() / SLOT.as_nanos()) as usize;
     let count = slot(played.ended);
-    let mut pieces = vec![Vec::new(); count];
-    for sample in samples {
-        if let Some(piece) = pieces.get_mut(slot(sample.due)) {
-            piece.push(*sample);
+    let pieces = |moment: fn(&Sample) -> Moment| {
+        let mut pieces = vec![Vec::new(); count];
+        for sample in samples {
+            if let Some(piece) = pieces.get_mut(slot(moment(sample))) {
+                piece.push(*sample);
+            }
         }
-    }
-    let pieces = pieces.iter().map(|piece| {
-        let latencies = Latencies::of(piece);
+        pieces
+    };
+    let (ended, due) = (pieces(|sample| sample.ended), pieces(|sample| sample.due));
+    let slots = ended.iter().zip(&due).map(|(ended, due)| {
+        let latencies = Latencies::of(due);
         Slot {
-            counts: Counts::of(piece),
+            counts: Counts::of(ended),
             p50: latencies.quantile(0.5).map(Millis::from),
             p99: latencies.quantile(0.99).map(Millis::from),
         }
     });
-    pieces.collect()
+    slots.collect()
 }
 
 /// What the history says.

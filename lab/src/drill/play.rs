@@ -1,11 +1,13 @@
 //! One scenario, from its beginning to its end.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result};
 use tokio::task::block_in_place;
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::live::Live;
-use super::load::{Load, last_look, warm_up};
+use super::load::{LastLook, Load, warm_up};
 use super::options::Options;
 use super::outcome::{Evidence, Played, SideOutcome, Span};
 use super::scenario::Scenario;
@@ -13,14 +15,32 @@ use super::scene::{Scene, Side};
 use super::watch::Watch;
 use crate::traffic::Clock;
 
+/// How long all may take to be well again where speed is ignored.
+const PATIENCE: Duration = Duration::from_secs(20);
+
 /// Plays a scenario, measures and judges it.
 pub(super) async fn play(
     options: &Options,
     scenario: &Scenario,
 ) -> Result<(Played, Vec<SideOutcome>)> {
     let mut scene = Scene::set(options, scenario, Clock::start()).await?;
+    let played = play_on(&mut scene, options, scenario).await;
     for side in &scene.sides {
-        warm_up(&side.stage).await;
+        let tidied = side.tidy().await;
+        if let Err(error) = tidied.context("removing the rows that were made") {
+            eprintln!("{scenario}: {}: {error:#}", side.name);
+        }
+    }
+    played
+}
+
+async fn play_on(
+    scene: &mut Scene,
+    options: &Options,
+    scenario: &Scenario,
+) -> Result<(Played, Vec<SideOutcome>)> {
+    for side in &scene.sides {
+        warm_up(&side.stage).await?;
     }
     if scenario.needs_old_data() {
         scene.keep()?;
@@ -30,38 +50,41 @@ pub(super) async fn play(
     let began = clock.now();
     let load = Load::start(&scene.sides, options)?;
     let live = Live::start(scenario, &scene.sides, load.notes());
-    let spans = direct(&mut scene, scenario, clock, &live).await;
+    let spans = direct(scene, scenario, clock, &live).await;
     live.phase("after");
     sleep(scenario.after).await;
     let ended = clock.now();
-    for side in &scene.sides {
-        side.stage.end();
-    }
+    load.end(ended);
     let records = block_in_place(|| load.finish())?;
     drop(live);
-    for side in &mut scene.sides {
-        side.check()?;
-    }
     let played = Played {
         began,
         spans: spans?,
         ended,
     };
+    if options.ignore_speed {
+        // Whoever is not is told so.
+        let _ = timeout(PATIENCE, scene.are_well()).await;
+    }
     let mut outcomes = Vec::new();
-    for (side, mut records) in scene.sides.iter().zip(records) {
-        let (seen, truth_from) = last_look(&side.stage).await;
-        records.push(seen);
+    for (side, mut records) in scene.sides.iter_mut().zip(records) {
+        side.check()?;
+        let courses = side.watches.iter().map(Watch::course).collect();
+        let LastLook {
+            record,
+            truth_from,
+            is_complete,
+        } = LastLook::at(&side.stage).await;
+        records.push(record);
         let evidence = Evidence {
             stage: &side.stage,
             samples: side.samples.all().clone(),
             records,
-            courses: side.watches.iter().map(Watch::course).collect(),
+            courses,
             truth_from,
+            is_complete,
         };
         outcomes.push(SideOutcome::of(side.name, evidence, scenario, &played)?);
-        side.tidy()
-            .await
-            .context("removing the rows that were made")?;
     }
     judge(&mut outcomes, &scene.sides, scenario, options.ignore_speed);
     Ok((played, outcomes))

@@ -206,8 +206,11 @@ fn row(scenario: &str, side: &SideOutcome) -> [String; HEAD.len()] {
 
 /// How long after the mend all was well.
 pub(super) fn recovery(side: &SideOutcome) -> String {
-    let told = side.recovery.map(|Millis(took)| format!("{took:.0} ms"));
-    told.unwrap_or_else(|| "never".to_owned())
+    match side.recovery {
+        Some(_) if !side.is_noticed => "not noticed".to_owned(),
+        Some(Millis(took)) => format!("{took:.0} ms"),
+        None => "never".to_owned(),
+    }
 }
 
 /// A p99, and its ratio to the reference's.

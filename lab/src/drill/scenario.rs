@@ -241,6 +241,11 @@ impl Scenario {
         let Some(stem) = path.file_stem().filter(|_| name.ends_with(".toml")) else {
             return Err(ScenarioError::Unknown(name.to_owned()));
         };
+        let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_".contains(c);
+        if !stem.to_string_lossy().chars().all(is_plain) {
+            let why = "a scenario's file is called by letters, digits, - and _".to_owned();
+            return Err(ScenarioError::Invalid(name.to_owned(), why));
+        }
         let text = fs::read_to_string(path);
         let text = text.map_err(|why| ScenarioError::Unreadable(name.to_owned(), why))?;
         Self::parse(name, &stem.to_string_lossy(), &text)
@@ -316,6 +321,13 @@ impl Scenario {
     }
 
     fn check_action(&self, action: &Action) -> Result<(), String> {
+        let brief = |key: &str, time: Duration| {
+            if time <= LONGEST {
+                return Ok(());
+            }
+            let most = humantime::format_duration(LONGEST);
+            Err(format!("{key}: {most} at most"))
+        };
         match action {
             Action::Command(words) if words.is_empty() => {
                 Err("command: the words of a Redis command, such as [\"FLUSHALL\"]".to_owned())
@@ -323,8 +335,19 @@ impl Scenario {
             Action::Database(_) if self.from_the_start => {
                 Err("database: nothing starts without one, so not from_the_start".to_owned())
             }
-            Action::Wait(time) if *time > LONGEST => Err("wait: ten minutes at most".to_owned()),
-            _ => Ok(()),
+            Action::Redis(ToRedis::StartOld) if self.from_the_start => {
+                Err("redis: start-old: from_the_start there is nothing old".to_owned())
+            }
+            Action::Redis(_) | Action::Database(_) | Action::Command(_) if self.only.is_some() => {
+                Err("only: is for scenarios that break the network alone".to_owned())
+            }
+            Action::Wait(time) => brief("wait", *time),
+            Action::Network(network) | Action::Database(network) => match *network {
+                Network::ResetWithin(life) => brief("reset-within", life),
+                Network::Delay { by, jitter } => brief("by", by).and(brief("jitter", jitter)),
+                _ => Ok(()),
+            },
+            Action::Redis(_) | Action::Command(_) => Ok(()),
         }
     }
 
@@ -454,6 +477,8 @@ mod tests {
                 &["limits.refused_reads", "1.0"],
             ),
             ("limits = { speed = 1 }", &["speed", "p99_during"]),
+            ("limits = { p99_after = nan }", &["limits.p99_after"]),
+            ("instances = 2\nonly = 1", &["only", "network"]),
         ] {
             let said = refused(more);
             for name in ["mine.toml"].iter().chain(names) {
@@ -470,6 +495,9 @@ mod tests {
             ("{ disk = 'full' }", "database"),
             ("{ network = { delay = { jitter = '1s' } } }", "by"),
             ("{ command = [] }", "FLUSHALL"),
+            ("{ network = { delay = { by = '1day' } } }", "10m"),
+            ("{ network = { reset-within = '1day' } }", "10m"),
+            ("{ wait = '1day' }", "10m"),
         ] {
             let text = format!("about = 'x'\nbreak = [{action}]\nmend = [{{ redis = 'start' }}]");
             let error = Scenario::parse("mine.toml", "mine", &text).expect_err(action);

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail};
 use tempfile::TempDir;
 use tokio::task::block_in_place;
 use tokio::time::sleep;
@@ -22,6 +22,9 @@ use crate::traffic::{Clock, Stage};
 
 /// The side that the others are compared with.
 pub(super) const REFERENCE: &str = "memory";
+
+/// How often it is looked whether all is well.
+const AGAIN: Duration = Duration::from_millis(20);
 
 /// How long a target may take to use the Redis that it is offered.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -54,11 +57,19 @@ impl Side {
             None => self.stage.remove_rows().await,
         }
     }
+}
 
-    fn are_well(&self) -> bool {
-        let mut courses = self.watches.iter().map(Watch::course);
-        courses.all(|course| matches!(course.last(), Some((_, State::Well))))
-    }
+/// A side before it has rows.
+struct Cast {
+    name: &'static str,
+    addresses: Vec<SocketAddr>,
+    watches: Vec<Watch>,
+    fleet: Option<Fleet>,
+}
+
+fn are_well(watches: &[Watch]) -> bool {
+    let mut courses = watches.iter().map(Watch::course);
+    courses.all(|course| matches!(course.last(), Some((_, State::Well))))
 }
 
 /// Everything that a scenario is played on. What comes first ends first.
@@ -106,44 +117,44 @@ impl Scene {
             let reference = options.reference.map(|address| vec![address]);
             sides.extend(reference.map(|addresses| (REFERENCE, addresses, None)));
         }
+        let sides: Vec<Cast> = sides
+            .into_iter()
+            .map(|(name, addresses, fleet)| {
+                let watch = |&address: &SocketAddr| Watch::start(address, clock);
+                let watches = addresses.iter().map(watch).collect();
+                Cast {
+                    name,
+                    addresses,
+                    watches,
+                    fleet,
+                }
+            })
+            .collect();
+        if !scenario.from_the_start {
+            servers.well(&sides).await?;
+        }
         let admin = options.admin();
-        let prepared = sides.into_iter().map(async |(name, addresses, fleet)| {
-            let stage = Stage::prepare(addresses.clone(), &admin, clock, ROWS, 0);
+        let prepared = sides.into_iter().map(async |cast| {
+            let name = cast.name;
+            let stage = Stage::prepare(cast.addresses, &admin, clock, ROWS, 0);
             let stage = stage.await.with_context(|| format!("preparing {name}"))?;
-            let watch = |&address: &SocketAddr| Watch::start(address, clock);
             Ok::<_, anyhow::Error>(Side {
                 name,
                 stage: Arc::new(stage),
                 samples: Arc::default(),
-                watches: addresses.iter().map(watch).collect(),
-                fleet,
+                watches: cast.watches,
+                fleet: cast.fleet,
             })
         });
         let sides = futures_util::future::try_join_all(prepared).await?;
-        let scene = Self { sides, servers };
-        if !scenario.from_the_start {
-            scene.well().await?;
-        }
-        Ok(scene)
+        Ok(Self { sides, servers })
     }
 
-    /// Waits until every instance is well, and uses our Redis.
-    async fn well(&self) -> Result<()> {
-        let all_well = async {
-            loop {
-                let mut sides = self.sides.iter();
-                if sides.all(Side::are_well) && self.servers.are_used(&self.sides) {
-                    return;
-                }
-                sleep(Duration::from_millis(20)).await;
-            }
-        };
-        let waited = tokio::time::timeout(PATIENCE, all_well).await;
-        ensure!(
-            waited.is_ok(),
-            "not every instance is well and uses the Redis of the drill, after {PATIENCE:?}"
-        );
-        Ok(())
+    /// Waits until every instance is well.
+    pub(super) async fn are_well(&self) {
+        while !self.sides.iter().all(|side| are_well(&side.watches)) {
+            sleep(AGAIN).await;
+        }
     }
 
     /// Keeps what Redis holds, for a scenario in which it comes back with that.
@@ -227,10 +238,37 @@ impl Servers {
         Fleet::start(settings.collect(), instance, &logs).await
     }
 
-    /// Whether each way leads somebody to Redis.
-    fn are_used(&self, sides: &[Side]) -> bool {
-        let has_users = sides.iter().any(|side| !side.is_reference());
-        !has_users || self.ways.iter().all(|way| way.traffic().to_client > 0)
+    /// Waits until every instance is well, and uses our Redis.
+    async fn well(&self, sides: &[Cast]) -> Result<()> {
+        let all_well = async {
+            let is_used = |way: &Proxy| way.traffic().to_client > 0;
+            while !(sides.iter().all(|side| are_well(&side.watches))
+                && self.ways.iter().all(is_used))
+            {
+                sleep(AGAIN).await;
+            }
+        };
+        if tokio::time::timeout(PATIENCE, all_well).await.is_ok() {
+            return Ok(());
+        }
+        let mut whys = Vec::new();
+        for side in sides {
+            for (number, watch) in side.watches.iter().enumerate() {
+                match watch.course().pop() {
+                    Some((_, State::Well)) => {}
+                    last => {
+                        let state = last.map(|(_, state)| state);
+                        whys.push(format!("{} {number} is {state:?}", side.name));
+                    }
+                }
+            }
+        }
+        for way in &self.ways {
+            if way.traffic().to_client == 0 {
+                whys.push(format!("nobody uses the Redis at {}", way.address()));
+            }
+        }
+        bail!("not all is well after {PATIENCE:?}: {}", whys.join("; "))
     }
 
     async fn act(&mut self, actions: &[Action]) -> Result<()> {
@@ -280,7 +318,10 @@ fn set(way: &Proxy, network: Network) {
     let fault = network.fault();
     // Bytes that mean nothing are answers; a server that got some would hang up.
     match fault {
-        Fault::Garbage => way.set(Direction::ToClient, fault),
+        Fault::Garbage => {
+            way.set(Direction::ToServer, Fault::Pass);
+            way.set(Direction::ToClient, fault);
+        }
         _ => way.set(Direction::Both, fault),
     }
 }

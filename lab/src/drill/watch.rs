@@ -8,13 +8,16 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::{Request, Uri};
 use serde::{Deserialize, Serialize};
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use crate::history::fleet::Moment;
 use crate::traffic::{Client, Clock};
 
 /// How often an instance is asked: what is told of it is so precise.
 const PERIOD: Duration = Duration::from_millis(20);
+
+/// An instance that takes longer to say how it is says nothing.
+const PATIENCE: Duration = Duration::from_millis(500);
 
 /// How an instance is.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -49,7 +52,8 @@ impl Watch {
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
             loop {
                 ticks.tick().await;
-                let state = state_of(&mut client).await;
+                let asked = timeout(PATIENCE, state_of(&mut client)).await;
+                let state = asked.unwrap_or(State::Silent);
                 let Some(told) = told.upgrade() else { return };
                 let mut course = locked(&told);
                 if course.last().is_none_or(|(_, last)| *last != state) {
@@ -104,30 +108,87 @@ async fn state_of(client: &mut Client) -> State {
     }
 }
 
-/// Since when all instances have been well; `None` if one of them is not.
-pub(super) fn well_since(courses: &[Course]) -> Option<Moment> {
-    let since = courses.iter().map(|course| match course.last() {
-        Some((since, State::Well)) => Some(*since),
-        _ => None,
-    });
-    since
-        .collect::<Option<Vec<_>>>()
-        .map(|since| since.into_iter().max().unwrap_or_default())
+/// When, from a moment on, all instances were well for the first time; `None` if they never were, or one
+/// was not in the end.
+pub(super) fn well_from(courses: &[Course], from: Moment) -> Option<Moment> {
+    let are_well = |at: Moment| {
+        let mut courses = courses.iter();
+        courses.all(|course| state_at(course, at) == Some(&State::Well))
+    };
+    let changes = courses.iter().flatten().map(|(at, _)| *at);
+    let mut moments: Vec<Moment> = changes.filter(|&at| at > from).collect();
+    moments.push(from);
+    moments.sort_unstable();
+    let last = *moments.last()?;
+    moments
+        .into_iter()
+        .find(|&at| are_well(at))
+        .filter(|_| are_well(last))
+}
+
+/// Whether an instance was not well at some time in between.
+pub(super) fn was_unwell(courses: &[Course], from: Moment, to: Moment) -> bool {
+    let is_unwell = |course: &Course| {
+        let meanwhile = course.iter().filter(|(at, _)| (from..=to).contains(at));
+        let mut states = state_at(course, from)
+            .into_iter()
+            .chain(meanwhile.map(|(_, state)| state));
+        states.any(|state| *state != State::Well)
+    };
+    courses.iter().any(is_unwell)
+}
+
+fn state_at(course: &Course, at: Moment) -> Option<&State> {
+    let next = course.partition_point(|(from, _)| *from <= at);
+    let (_, state) = course.get(next.checked_sub(1)?)?;
+    Some(state)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn degraded() -> State {
+        State::Degraded("so".to_owned())
+    }
+
+    fn course(states: &[(u64, State)]) -> Course {
+        let states = states.iter().cloned();
+        states.map(|(from, state)| (Moment(from), state)).collect()
+    }
+
     #[test]
-    fn all_are_well_since_the_last_one_is() {
-        let degraded = || State::Degraded("so".to_owned());
-        let since = |from, state| (Moment(from), state);
-        let early = vec![since(1, State::Well)];
-        let late = vec![since(1, degraded()), since(7, State::Well)];
-        let never = vec![since(1, State::Well), since(9, degraded())];
-        assert_eq!(well_since(&[early.clone(), late]), Some(Moment(7)));
-        assert_eq!(well_since(&[early, never]), None);
-        assert_eq!(well_since(&[Vec::new()]), None);
+    fn all_are_well_when_the_last_one_is() {
+        let early = course(&[(1, State::Well)]);
+        let late = course(&[(1, degraded()), (7, State::Well)]);
+        let both = [early.clone(), late.clone()];
+        assert_eq!(well_from(&both, Moment(5)), Some(Moment(7)));
+        assert_eq!(well_from(&both, Moment(9)), Some(Moment(9)));
+        assert_eq!(well_from(&[early, Course::new()], Moment(5)), None);
+    }
+
+    #[test]
+    fn who_is_well_again_and_then_not_for_a_moment_was_well_at_first() {
+        let relapsing = [
+            (1, degraded()),
+            (7, State::Well),
+            (8, degraded()),
+            (9, State::Well),
+        ];
+        assert_eq!(well_from(&[course(&relapsing)], Moment(5)), Some(Moment(7)));
+        // But one that is not in the end never was.
+        assert_eq!(well_from(&[course(&relapsing[..3])], Moment(5)), None);
+    }
+
+    #[test]
+    fn what_was_wrong_before_and_after_is_not_what_was_wrong_meanwhile() {
+        let course = [course(&[
+            (1, degraded()),
+            (3, State::Well),
+            (8, degraded()),
+        ])];
+        assert!(!was_unwell(&course, Moment(4), Moment(7)));
+        assert!(was_unwell(&course, Moment(2), Moment(7)));
+        assert!(was_unwell(&course, Moment(4), Moment(8)));
     }
 }

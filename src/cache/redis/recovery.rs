@@ -18,13 +18,13 @@ use crate::cache::log::{ChangeLog, Replay, Watermark};
 /// Redis together, and should not come back to it together.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// How long new connections have to last before Redis is trusted again, if it was trusted shortly
-/// before: each time that it comes to be trusted empties near, which costs more than Redis brings in
-/// the moment until it is lost again. This at first, twice that the next time, ...
-const FIRST_PROBATION: Duration = Duration::from_millis(100);
+/// How long new connections have to last before Redis is trusted again: each time that it comes to be
+/// trusted empties near, which costs more than Redis brings if it is lost again in the next moment.
+/// This after a loss, twice that after the next, ...
+const FIRST_PROBATION: Duration = Duration::from_millis(150);
 
 /// ... and so on up to this, until Redis ...
-const LONGEST_PROBATION: Duration = Duration::from_millis(600);
+const LONGEST_PROBATION: Duration = Duration::from_millis(400);
 
 /// ... has been trusted for so long.
 const SETTLED: Duration = Duration::from_secs(5);
@@ -57,6 +57,7 @@ impl Recovery {
     pub(super) async fn keep(self) {
         let breaker = self.link.breaker();
         let mut closed: Option<Instant> = None;
+        // At the start there is nothing to lose.
         let mut probation = Duration::ZERO;
         let mut slow = 0;
         loop {
@@ -67,13 +68,14 @@ impl Recovery {
                 continue;
             }
             if closed.take().is_some_and(|at| at.elapsed() >= SETTLED) {
-                probation = Duration::ZERO;
+                probation = FIRST_PROBATION;
             }
             match self.recover(probation).await {
-                Ok(()) => {
+                Ok(true) => {
                     closed = Some(Instant::now());
                     probation = (probation * 2).clamp(FIRST_PROBATION, LONGEST_PROBATION);
                 }
+                Ok(false) => probation = probation.max(FIRST_PROBATION),
                 Err(why) => {
                     breaker.still_open(&why.to_string());
                     sleep(PAUSE.mul_f64(0.75 + fastrand::f64() / 2.0)).await;
@@ -143,33 +145,38 @@ impl Recovery {
         }
     }
 
-    /// One attempt to be able to trust Redis again. If something went stale meanwhile, the breaker is
-    /// open still, and another is due (recovery rule 1).
+    /// One attempt to be able to trust Redis again, on connections that last for a while. If something
+    /// went stale meanwhile it answers false, the breaker is open still, and another is due (recovery
+    /// rule 1).
     ///
     /// Which voids it missed, and with whose data it came back, its watermark tells: what the log has
     /// since is replayed (recovery rule 5). Where the log cannot tell, the namespace is dropped, by
     /// giving it another token: entries with the old one in their stamp are no hits any more, however
     /// many they are.
-    async fn recover(&self, probation: Duration) -> Result<(), NoAnswer> {
+    async fn recover(&self, probation: Duration) -> Result<bool, NoAnswer> {
         let generation = self.link.connect().await?;
-        self.prepare(&generation).await?;
-        // Whatever is asked below fails on connections that did not last.
-        sleep(probation).await;
         // Since it is connected, voids are sent, or raise the count. So what the log tells below makes
         // up for what was missed before, and the count tells what was missed since (recovery rule 1).
         let doubts = self.link.breaker().doubts();
+        // Whatever is asked below fails on connections that did not last.
+        sleep(probation).await;
+        self.prepare(&generation).await?;
+        if self.link.breaker().doubts() != doubts {
+            return Ok(false);
+        }
         let is_unclear = self.is_unclear.swap(false, Ordering::SeqCst);
         let made_up = self.make_up(&generation, is_unclear).await;
         if made_up.is_err() && is_unclear {
             self.is_unclear.store(true, Ordering::SeqCst);
         }
         made_up?;
-        if self.link.breaker().doubts() == doubts {
-            // Recovery rule 6.
-            (self.forget_copies)();
-            self.link.trust(&generation, doubts);
+        if self.link.breaker().doubts() != doubts {
+            return Ok(false);
         }
-        Ok(())
+        // Recovery rule 6.
+        (self.forget_copies)();
+        self.link.trust(&generation, doubts);
+        Ok(true)
     }
 
     /// Makes up for what Redis missed, by replaying the log or by dropping what is there.
