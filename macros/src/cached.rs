@@ -2,6 +2,7 @@
 
 use proc_macro2::{Span, TokenStream};
 use quote::{ToTokens, quote, quote_spanned};
+use syn::spanned::Spanned;
 use syn::{Error, Expr, Ident, Result};
 
 use crate::function::{Cache, Function, Outcome};
@@ -183,14 +184,24 @@ impl Plan {
              a call that begins now answers.",
             self.link()
         );
+        // One more than the function has, of which the author knows nothing.
+        let is_long = (declared.len() == 7).then(
+            || quote!(#[allow(clippy::too_many_arguments, reason = "the mode comes on top")]),
+        );
         let bypass = self.bypass();
         let load = self.load();
+        // Where the types are named, so that the compiler points there.
+        let here = Span::mixed_site().located_at(value.span());
+        let look = quote_spanned!(here=> #cache.peek::<#value>(&key));
+        let go =
+            quote_spanned!(here=> #cache.read::<#value, #error, _>(&key, policy, mode, load).await);
         quote_spanned! {Span::mixed_site()=>
             #(#conditions)*
             #[doc = #about]
             #[doc = ""]
             #[doc = "# Errors"]
             #[doc = "Why there is no answer."]
+            #is_long
             #visibility async fn #read #parameters (
                 #(#declared,)*
                 mode: ::alacena::cache::Mode,
@@ -198,13 +209,13 @@ impl Plan {
                 #bypass
                 let key = #key;
                 if mode == ::alacena::cache::Mode::Read {
-                    if let ::core::option::Option::Some(hit) = #cache.peek::<#value>(&key) {
+                    if let ::core::option::Option::Some(hit) = #look {
                         return ::core::result::Result::Ok(hit);
                     }
                 }
                 let policy = #policy;
                 let load = #load;
-                #cache.read::<#value, #error, _>(&key, policy, mode, load).await
+                #go
             }
         }
     }

@@ -13,7 +13,7 @@ use syn::{
 pub(crate) struct Function {
     /// What says how the function is used: documentation and the like.
     pub(crate) attributes: Vec<Attribute>,
-    /// `#[cfg(…)]`, for everything that is made of it.
+    /// `#[cfg(…)]` and `#[allow(…)]`, for everything that is made of it.
     pub(crate) conditions: Vec<Attribute>,
     /// What is left, which is about the body.
     pub(crate) body_attributes: Vec<Attribute>,
@@ -91,7 +91,7 @@ impl Function {
         };
         for attribute in attrs {
             let is = |name| attribute.path().is_ident(name);
-            if is("cfg") {
+            if is("cfg") || is("allow") {
                 function.conditions.push(attribute);
             } else if is("doc") || is("must_use") || is("deprecated") {
                 function.attributes.push(attribute);

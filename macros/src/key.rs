@@ -52,38 +52,33 @@ pub(crate) fn of_cached(
         (Some(prefix), None) => return Ok(of_arguments(prefix, &arguments)),
         (prefix, Some(key)) => (prefix, key),
     };
-    let (code, mentioned): (_, Box<dyn Fn(&Ident) -> bool>) = match text_of(key) {
-        Some(text) => {
-            let beginning = prefix.map(|prefix| format!("{}:", prefix.value()));
-            let template = template(&text, function, beginning)?;
-            let code = of_template(&template, &text);
-            let roots: Vec<String> = template.values().map(|path| path[0].clone()).collect();
-            (
-                code,
-                Box::new(move |name| roots.contains(&name.to_string())),
-            )
-        }
-        None => {
-            if let Some(prefix) = prefix {
-                let message = "`key` makes the whole key here, and takes no `prefix`";
-                return Err(Error::new(prefix.span(), message));
-            }
-            let code = of_expression(key)?;
-            let tokens = code.clone();
-            (code, Box::new(move |name| mentions(&tokens, name)))
-        }
-    };
-    for argument in arguments {
-        if !mentioned(&argument.name) {
-            let name = &argument.name;
-            let message = format!(
-                "calls that differ in `{name}` would be answered alike: it is not in the `key`; \
-                 put it there, or say `skip({name})` if no answer depends on it"
-            );
-            return Err(Error::new(name.span(), message));
-        }
+    if let Some(text) = text_of(key) {
+        let beginning = prefix.map(|prefix| format!("{}:", prefix.value()));
+        let template = template(&text, function, beginning)?;
+        let is_in = |name: &Ident| template.values().any(|path| *name == path[0]);
+        none_forgotten(&arguments, is_in)?;
+        return Ok(of_template(&template, &text));
     }
+    if let Some(prefix) = prefix {
+        let message = "`key` makes the whole key here, and takes no `prefix`";
+        return Err(Error::new(prefix.span(), message));
+    }
+    let code = of_expression(key)?;
+    none_forgotten(&arguments, |name| mentions(&code, name))?;
     Ok(code)
+}
+
+/// Refuses a key that leaves out an argument. Nobody would see it before two answers were mixed up.
+fn none_forgotten(arguments: &[&Argument], is_in: impl Fn(&Ident) -> bool) -> Result<()> {
+    let Some(Argument { name, .. }) = arguments.iter().find(|argument| !is_in(&argument.name))
+    else {
+        return Ok(());
+    };
+    let message = format!(
+        "calls that differ in `{name}` would be answered alike: it is not in the `key`; put it \
+         there, or say `skip({name})` if no answer depends on it"
+    );
+    Err(Error::new(name.span(), message))
 }
 
 /// A key that a write makes stale.

@@ -196,7 +196,12 @@ fn expand(settings: TokenStream, item: TokenStream, write: Expand) -> TokenStrea
         // With the function as it stands, so that it is not said to be missing too.
         Err(error) => {
             let error = error.into_compile_error();
-            quote::quote!(#error #item).into()
+            quote::quote! {
+                #error
+                #[allow(unused, reason = "what is wrong is said already")]
+                #item
+            }
+            .into()
         }
     }
 }
