@@ -129,7 +129,8 @@ impl SplitChecked for Bytes {
     }
 }
 
-/// How things are called in the memcached: names of limited length, without blanks.
+/// How things are called in the memcached: names of limited length, without blanks, and without what
+/// its list of names escapes.
 pub(crate) struct Names(pub(crate) String);
 
 impl Names {
@@ -139,15 +140,15 @@ impl Names {
 
     pub(crate) fn is_item(&self, name: &str) -> bool {
         name.strip_prefix(&self.0)
-            .is_some_and(|rest| rest.starts_with(":item:"))
+            .is_some_and(|rest| rest.starts_with(".item."))
     }
 
     pub(crate) fn token(&self) -> String {
-        format!("{}:token", self.0)
+        format!("{}.token", self.0)
     }
 
     pub(crate) fn tickets(&self) -> String {
-        format!("{}:tickets", self.0)
+        format!("{}.tickets", self.0)
     }
 
     pub(crate) fn group(&self, group: &str) -> String {
@@ -165,7 +166,7 @@ impl Names {
 
     fn of(&self, kind: &str, text: &str) -> String {
         format!(
-            "{}:{kind}:{}",
+            "{}.{kind}.{}",
             self.0,
             blake3::hash(text.as_bytes()).to_hex()
         )

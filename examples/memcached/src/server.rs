@@ -33,6 +33,9 @@ pub(crate) enum When {
 /// How long a server that failed is left alone.
 const PAUSE: Duration = Duration::from_millis(100);
 
+/// How often a list of names is asked for while another is made.
+const TRIES: usize = 1000;
+
 /// How many names are asked for at once.
 const AT_ONCE: usize = 100;
 
@@ -163,22 +166,29 @@ impl Server {
 
     /// Every name that there is.
     pub(crate) async fn names(&self) -> Result<Vec<String>, NoAnswer> {
-        self.ask(b"lru_crawler metadump hash\r\n", async |server| {
-            let mut names = Vec::new();
-            loop {
-                let line = line(server).await?;
-                if line == "END" {
-                    return Ok(names);
+        for _ in 0..TRIES {
+            let names = self.ask(b"lru_crawler metadump hash\r\n", async |server| {
+                let mut names = Vec::new();
+                loop {
+                    let line = line(server).await?;
+                    if line == "END" {
+                        return Ok(Some(names));
+                    }
+                    if line.starts_with("BUSY") {
+                        return Ok(None);
+                    }
+                    let name = line.split(' ').next();
+                    let name = name.and_then(|word| word.strip_prefix("key="));
+                    names.push(name.ok_or_else(senseless)?.to_owned());
                 }
-                let name = line
-                    .split(' ')
-                    .next()
-                    .and_then(|word| word.strip_prefix("key="));
-                // In names of ours nothing needs the escapes that it is written with.
-                names.push(name.ok_or_else(senseless)?.to_owned());
+            });
+            match names.await? {
+                Some(names) => return Ok(names),
+                // It makes one list at a time.
+                None => tokio::time::sleep(Duration::from_millis(5)).await,
             }
-        })
-        .await
+        }
+        Err(NoAnswer)
     }
 
     /// A number that the server knows of itself.

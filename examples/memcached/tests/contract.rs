@@ -49,6 +49,13 @@ impl Memcached {
         Self { process, port }
     }
 
+    /// One that ends with this process. A process does not drop its statics.
+    fn lasting() -> Self {
+        let server = Self::start(&[]);
+        end_with_this_process(server.process.id());
+        server
+    }
+
     /// A backend with names of its own.
     fn backend(&self) -> MemcachedBackend {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
@@ -84,12 +91,9 @@ impl Drop for Memcached {
     }
 }
 
-/// One server for all tests. A process does not drop its statics: it is ended by [`end`].
-static SERVER: LazyLock<Memcached> = LazyLock::new(|| {
-    let server = Memcached::start(&[]);
-    end_with_this_process(server.process.id());
-    server
-});
+/// One server for each contract: to clear is to list all that a server has, for one client at a time.
+static SERVER: LazyLock<Memcached> = LazyLock::new(Memcached::lasting);
+static BEHIND: LazyLock<Memcached> = LazyLock::new(Memcached::lasting);
 
 /// Ends the process of this id when this one is gone, however it goes.
 fn end_with_this_process(pid: u32) {
@@ -104,7 +108,7 @@ fn end_with_this_process(pid: u32) {
 
 fn tiered() -> TieredBackend {
     let near = Arc::new(MemoryBackend::new(64 << 20));
-    TieredBackend::near_first(near, Arc::new(SERVER.backend()))
+    TieredBackend::near_first(near, Arc::new(BEHIND.backend()))
 }
 
 alacena_lab::backend_contract!(far: memcached, async { SERVER.backend() });
