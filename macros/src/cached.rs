@@ -149,7 +149,11 @@ impl Plan {
         quote_spanned! {Span::mixed_site()=>
             #(#conditions)*
             #[doc = #about]
-            #[allow(dead_code, reason = "not everybody looks before they read")]
+            #[allow(
+                dead_code,
+                unused_variables,
+                reason = "not everybody looks before they read, and not every argument is looked at"
+            )]
             #visibility fn #peek #parameters (#(#declared),*)
                 -> ::core::option::Option<::alacena::cache::Hit<#value>> #bounds
             {

@@ -266,7 +266,7 @@ impl Argument {
         if self.is_borrowed() {
             quote!(#name)
         } else {
-            quote!(#name.to_owned())
+            quote!(::core::clone::Clone::clone(&#name))
         }
     }
 }
@@ -337,9 +337,15 @@ fn inside_option(ty: &Type) -> (Type, bool) {
 
 /// Whether the name occurs in the code.
 pub(crate) fn mentions(code: &TokenStream, name: &Ident) -> bool {
-    code.clone().into_iter().any(|token| match token {
-        TokenTree::Ident(ident) => ident == *name,
-        TokenTree::Group(group) => mentions(&group.stream(), name),
-        TokenTree::Punct(_) | TokenTree::Literal(_) => false,
+    // What follows a single dot is a field or a method: `page.id` does not speak of `id`.
+    let (mut is_after_dot, mut is_member) = (false, false);
+    code.clone().into_iter().any(|token| {
+        let is_dot = matches!(&token, TokenTree::Punct(punct) if punct.as_char() == '.');
+        (is_member, is_after_dot) = (is_after_dot && !is_dot, is_dot && !is_after_dot);
+        match token {
+            TokenTree::Ident(ident) => !is_member && ident == *name,
+            TokenTree::Group(group) => mentions(&group.stream(), name),
+            TokenTree::Punct(_) | TokenTree::Literal(_) => false,
+        }
     })
 }

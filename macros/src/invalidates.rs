@@ -5,7 +5,7 @@ use quote::{ToTokens, quote, quote_spanned};
 use syn::{Error, Expr, Result};
 
 use crate::function::{Cache, Function};
-use crate::key::{self, Key};
+use crate::key::{self, Key, RESULT};
 use crate::policy::{self, policy};
 use crate::settings::Settings;
 
@@ -22,6 +22,11 @@ pub(crate) fn expand(settings: Settings, item: TokenStream) -> Result<TokenStrea
         return Err(Error::new(function.name().span(), message));
     }
     let cache = function.cache(settings.value("cache")?)?;
+    let result = function.argument(&Ident::new(RESULT, Span::call_site()));
+    if let Some(argument) = result {
+        let message = "`result` is what the body answers: call the argument something else";
+        return Err(Error::new(argument.name.span(), message));
+    }
     let keys = settings.values("key")?;
     let groups = settings.values("group")?;
     let change = settings.value("change")?;
@@ -36,10 +41,15 @@ pub(crate) fn expand(settings: Settings, item: TokenStream) -> Result<TokenStrea
         policy.is_some(),
     )?;
     let keys = keys.iter().map(|one| key::of_written(&function, one));
-    let (after, before): (Vec<Key>, Vec<Key>) = keys
-        .collect::<Result<Vec<_>>>()?
-        .into_iter()
-        .partition(|key| key.is_of_result);
+    let keys = keys.collect::<Result<Vec<Key>>>()?;
+    // The key that a value is handed through under is the change's first.
+    let is_first_known = change.is_some() || keys.first().is_some_and(|key| !key.is_of_result);
+    if let Some((span, _)) = through.as_ref().filter(|_| !is_first_known) {
+        let message = "handed through under which key? The first `key` has to be one that is known \
+                       before the body runs";
+        return Err(Error::new(*span, message));
+    }
+    let (after, before): (Vec<Key>, Vec<Key>) = keys.into_iter().partition(|key| key.is_of_result);
     let change = base(change, before.into_iter().map(|key| key.code), &groups)?;
     let plan = Plan {
         change,
@@ -48,7 +58,7 @@ pub(crate) fn expand(settings: Settings, item: TokenStream) -> Result<TokenStrea
         patience: settings.value("patience")?,
         write: function.companion("write"),
         policy: policy.filter(|_| through.is_some()),
-        through,
+        through: through.map(|(_, code)| code),
         function,
         cache,
     };
@@ -60,7 +70,7 @@ fn through(
     value: Option<Expr>,
     absent: Option<Span>,
     has_policy: bool,
-) -> Result<Option<TokenStream>> {
+) -> Result<Option<(Span, TokenStream)>> {
     let policy = Ident::new("policy", Span::mixed_site());
     let (span, code) = match (value, absent) {
         (None, None) => return Ok(None),
@@ -78,7 +88,7 @@ fn through(
         let message = "how long is it kept? Say `ttl = \"30m\"`, or `policy = …`";
         return Err(Error::new(span, message));
     }
-    Ok(Some(code))
+    Ok(Some((span, code)))
 }
 
 /// What is known to go stale before the write begins.
@@ -163,7 +173,7 @@ impl Plan {
         };
         let call = quote!(#path #write(#(#passed_on),*).await);
         // As the settings name it.
-        let result = Ident::new("result", Span::call_site());
+        let result = Ident::new(RESULT, Span::call_site());
         let at = self.at.iter();
         let (after, through) = (&self.after, &self.through);
         let written = if after.is_empty() && through.is_none() && self.at.is_none() {

@@ -10,7 +10,7 @@ use crate::settings::text_of;
 use crate::template::{Piece, Template};
 
 /// What the code of a key may speak of besides the arguments: what a write has answered.
-const RESULT: &str = "result";
+pub(crate) const RESULT: &str = "result";
 
 /// A key, as code.
 pub(crate) struct Key {
@@ -54,7 +54,7 @@ pub(crate) fn of_cached(
     };
     if let Some(text) = text_of(key) {
         let beginning = prefix.map(|prefix| format!("{}:", prefix.value()));
-        let template = template(&text, function, beginning)?;
+        let template = template(&text, function, beginning, false)?;
         let is_in = |name: &Ident| template.values().any(|path| *name == path[0]);
         none_forgotten(&arguments, is_in)?;
         return Ok(of_template(&template, &text));
@@ -85,7 +85,7 @@ fn none_forgotten(arguments: &[&Argument], is_in: impl Fn(&Ident) -> bool) -> Re
 pub(crate) fn of_written(function: &Function, key: &Expr) -> Result<Key> {
     match text_of(key) {
         Some(text) => {
-            let template = template(&text, function, None)?;
+            let template = template(&text, function, None, true)?;
             Ok(Key {
                 code: of_template(&template, &text),
                 is_of_result: template.values().any(|path| path[0] == RESULT),
@@ -125,7 +125,12 @@ fn of_arguments(prefix: &LitStr, arguments: &[&Argument]) -> TokenStream {
 }
 
 /// Reads the template, in which every value is to be an argument's.
-fn template(text: &LitStr, function: &Function, beginning: Option<String>) -> Result<Template> {
+fn template(
+    text: &LitStr,
+    function: &Function,
+    beginning: Option<String>,
+    has_result: bool,
+) -> Result<Template> {
     let refuse = |message: String| Error::new(text.span(), message);
     let mut template = Template::parse(&text.value()).map_err(refuse)?;
     for path in template.values() {
@@ -135,7 +140,7 @@ fn template(text: &LitStr, function: &Function, beginning: Option<String>) -> Re
             .iter()
             .any(|argument| argument.name == *name)
             || (name == "self" && function.receiver.is_some())
-            || name == RESULT;
+            || (name == RESULT && has_result);
         if !is_known {
             return Err(refuse(format!("there is no argument `{name}`")));
         }
@@ -149,6 +154,11 @@ fn template(text: &LitStr, function: &Function, beginning: Option<String>) -> Re
             _ => template.0.insert(0, Piece::Text(beginning)),
         }
     }
+    if !matches!(template.0.first(), Some(Piece::Text(_))) {
+        let message = "a key begins with a text: one that begins with a value may be any other \
+                       function's";
+        return Err(refuse(message.to_owned()));
+    }
     Ok(template)
 }
 
@@ -158,16 +168,12 @@ fn of_template(template: &Template, text: &LitStr) -> TokenStream {
         let name = LitStr::new(name, span);
         return quote!(::alacena::cache::Key::named(#name));
     }
-    let mut pieces = template.0.iter().peekable();
-    let beginning = match pieces.peek() {
-        Some(Piece::Text(first)) => {
-            pieces.next();
-            first.as_str()
-        }
-        _ => "",
+    let (beginning, pieces) = match template.0.split_first() {
+        Some((Piece::Text(first), rest)) => (first.as_str(), rest),
+        _ => ("", &template.0[..]),
     };
     let beginning = LitStr::new(beginning, span);
-    let pieces = pieces.map(|piece| match piece {
+    let pieces = pieces.iter().map(|piece| match piece {
         Piece::Text(text) => {
             let text = LitStr::new(text, span);
             quote!(.text(#text))

@@ -79,7 +79,9 @@ use proc_macro::TokenStream;
 /// | `if = …`, `unless = …` | whether the cache takes part, decided by the arguments |
 ///
 /// Without a `key`, every argument is in it by name and value, but for the cache and what is skipped.
-/// No two lists of values make the same key, whatever they contain. An argument that is neither in the
+/// No two lists of values make the same key of a function, whatever they contain; functions of one
+/// prefix share their keys, and `self` is in none. A key that is in a group here is in it wherever it is
+/// written through: let one function make it for both. An argument that is neither in the
 /// `key` nor skipped is an error, since calls that differ in it would be answered alike.
 ///
 /// ```
@@ -174,10 +176,10 @@ pub fn cached(settings: TokenStream, item: TokenStream) -> TokenStream {
 ///
 /// | | |
 /// | --- | --- |
-/// | `through = &result` | the new value goes to the cache, under the first key, unless another write came between |
+/// | `through = &result` | the new value goes to the cache, under the first key, which has to be known before the body runs, unless another write came between |
 /// | `absent` | that there is none any more does |
 /// | `ttl`, `negative_ttl`, `policy` | how long either is kept, as in [`macro@cached`] |
-/// | `at = result.position` | where the write stands in the change log: whoever follows the log need not void it again |
+/// | `at = result.position` | where the write stands in the change log: whoever follows the log need not void it again. So the keys and groups here have to be all that the log would name |
 /// | `patience = …` | a `Duration`: how long the caller waits. The write goes on (`SourceError::unanswered`) |
 /// | `cache = …` | where the cache is, as in [`macro@cached`] |
 #[proc_macro_attribute]

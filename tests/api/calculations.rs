@@ -60,7 +60,6 @@ matrix!(
 );
 async fn whoever_asks_for_the_same_waits_for_one_run_whoever_hangs_up(app: TestApp) {
     let admin = app.admin().await;
-    let started = Instant::now();
     let mut first = tcp::connect(app.address).await;
     let request = tcp::request("GET", &path("x"), &admin, "");
     first.write_all(&request).await.expect("it is sent");
@@ -82,7 +81,6 @@ async fn whoever_asks_for_the_same_waits_for_one_run_whoever_hangs_up(app: TestA
     if !app.caches() {
         return;
     }
-    assert!(started.elapsed() < DURATION * 2, "nobody waited anew");
     let mut collapsed = 0;
     for answer in &answers {
         assert_eq!(answer.body, answers[0].body);
@@ -145,10 +143,8 @@ async fn instances_that_share_a_redis_share_a_run() {
             tokio::time::sleep(Duration::from_millis(200)).await;
             ask(&other, &admin, &text).await
         };
-        let started = Instant::now();
         let (first, second) = tokio::join!(ask(&one, &admin, &text), late);
         assert_eq!(first.json(), second.json(), "{backend}: one run");
-        assert!(started.elapsed() < Duration::from_millis(1900), "{backend}");
         assert!(first.json()["timestamp"] != Value::Null);
         other.stop().await;
     }

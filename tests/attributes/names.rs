@@ -31,14 +31,15 @@ impl KeyPart for Place {
 }
 
 /// Everything that an argument can be.
-#[cached(prefix = "all", ttl = "1h 30m", skip(_unused))]
+#[cached(prefix = "all", ttl = "1h 30m", skip(unused, forever))]
 async fn all(
     cache: &Cache,
     text: &str,
     owned: String,
     place: &Place,
     days: &[u8],
-    _unused: f64,
+    unused: f64,
+    forever: &'static str,
 ) -> Json<String> {
     Json(format!("{text} {owned} {} {days:?}", place.0))
 }
@@ -48,7 +49,7 @@ async fn a_key_has_the_names_and_values_of_the_arguments() {
     let cache = cache();
     let place = Place("León".to_owned(), None);
     let call = async |text: &str, owned: &str| {
-        all(&cache, text, owned.to_owned(), &place, &[1, 2], 0.5).await
+        all(&cache, text, owned.to_owned(), &place, &[1, 2], 0.5, "").await
     };
     let answer = call("a:owned=b", "").await;
     assert_eq!(*answer, "a:owned=b  León [1, 2]");
@@ -137,6 +138,7 @@ async fn nested(copies: &Cache, id: i64) -> Json<String> {
         &Place(String::new(), None),
         &[],
         0.0,
+        "",
     )
     .await
 }

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -46,15 +47,11 @@ pub(crate) struct Server {
     address: String,
     budget: Duration,
     /// Away from here while it is in use: whoever hangs up in the middle leaves none behind.
-    connection: Mutex<Link>,
+    connection: Mutex<Option<BufReader<TcpStream>>>,
+    /// When it last failed, unless it has answered since. That somebody hung up is no failure.
+    failed: std::sync::Mutex<Option<Instant>>,
     pub(crate) commands: AtomicU64,
     pub(crate) failures: AtomicU64,
-}
-
-#[derive(Default)]
-struct Link {
-    connection: Option<BufReader<TcpStream>>,
-    failed: Option<Instant>,
 }
 
 impl Server {
@@ -63,6 +60,7 @@ impl Server {
             address,
             budget,
             connection: Mutex::default(),
+            failed: std::sync::Mutex::default(),
             commands: AtomicU64::new(0),
             failures: AtomicU64::new(0),
         }
@@ -226,13 +224,11 @@ impl Server {
     ) -> Result<T, NoAnswer> {
         self.commands.fetch_add(1, Ordering::Relaxed);
         let asking = async {
-            let mut link = self.connection.lock().await;
-            if link.failed.is_some_and(|failed| failed.elapsed() < PAUSE) {
+            if self.failed().is_some_and(|failed| failed.elapsed() < PAUSE) {
                 return Err(senseless());
             }
-            // Until it is known otherwise.
-            link.failed = Some(Instant::now());
-            let mut connection = match link.connection.take() {
+            let mut place = self.connection.lock().await;
+            let mut connection = match place.take() {
                 Some(connection) => connection,
                 None => {
                     let stream = TcpStream::connect(&self.address).await?;
@@ -242,18 +238,30 @@ impl Server {
             };
             connection.write_all(request).await?;
             let answer = read(&mut connection).await?;
-            *link = Link {
-                connection: Some(connection),
-                failed: None,
-            };
+            *place = Some(connection);
             Ok(answer)
         };
         let answer = tokio::time::timeout(self.budget, asking).await;
         let answer = answer.map_err(io::Error::from).flatten();
-        answer.map_err(|_| {
-            self.failures.fetch_add(1, Ordering::Relaxed);
-            NoAnswer
-        })
+        let mut failed = self.failed();
+        match answer {
+            Ok(answer) => {
+                *failed = None;
+                Ok(answer)
+            }
+            Err(_) => {
+                // Those who were not let through do not put it off.
+                if failed.is_none_or(|failed| failed.elapsed() >= PAUSE) {
+                    *failed = Some(Instant::now());
+                }
+                self.failures.fetch_add(1, Ordering::Relaxed);
+                Err(NoAnswer)
+            }
+        }
+    }
+
+    fn failed(&self) -> MutexGuard<'_, Option<Instant>> {
+        self.failed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -51,7 +51,8 @@ impl Memcached {
 
     /// One that ends with this process. A process does not drop its statics.
     fn lasting() -> Self {
-        let server = Self::start(&[]);
+        // To clear is to walk through all that its table has room for.
+        let server = Self::start(&["-o", "hashpower=12"]);
         end_with_this_process(server.process.id());
         server
     }
@@ -169,7 +170,7 @@ async fn a_void_that_was_not_confirmed_makes_everything_invisible() {
     let mut settings = MemcachedSettings {
         address: format!("127.0.0.1:{}", server.port),
         namespace: "shared".to_owned(),
-        budget: Duration::from_millis(100),
+        budget: Duration::from_secs(1),
         secret: [7; 32],
     };
     let backend = MemcachedBackend::new(settings.clone());
@@ -228,6 +229,21 @@ async fn a_memcached_that_is_full_loses_entries_and_nothing_else() {
         hits += u32::from(is_hit(&backend, &row(id)).await);
     }
     assert!((1..3000).contains(&hits), "{hits}");
+}
+
+#[tokio::test]
+async fn whoever_hangs_up_is_no_failure_of_memcached() {
+    let server = Memcached::start(&[]);
+    let backend = server.backend();
+    let ticket = miss(&backend, &row(1)).await;
+    assert_eq!(backend.fill(ticket, entry("kept")).await, Filled::Stored);
+    for _ in 0..20 {
+        let hung_up = backend.lookup(&row(1), Mode::Read, START);
+        let _ = tokio::time::timeout(Duration::ZERO, hung_up).await;
+        let voided = backend.void(&Change::of(row(2)), None).await;
+        assert_eq!(voided, Voided::Confirmed);
+    }
+    assert!(is_hit(&backend, &row(1)).await, "nothing was doubted");
 }
 
 #[tokio::test]

@@ -6,7 +6,11 @@ impl Products {
         )
     }
     ///What [`by_id`](Self::by_id) answers, if it is at hand.
-    #[allow(dead_code, reason = "not everybody looks before they read")]
+    #[allow(
+        dead_code,
+        unused_variables,
+        reason = "not everybody looks before they read, and not every argument is looked at"
+    )]
     pub fn peek_by_id(
         &self,
         id: i64,

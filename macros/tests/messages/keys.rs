@@ -54,4 +54,23 @@ async fn pattern(cache: &Cache, id: u8) -> Json<u8> {
     Json(id)
 }
 
+#[cached(key = "{kind}:{id}", ttl = "1s")]
+async fn of_any_kind(cache: &Cache, kind: &str, id: u8) -> Json<u8> {
+    Json(id)
+}
+
+#[cached(key = "product:{result}", ttl = "1s")]
+async fn not_known_yet(cache: &Cache) -> Json<u8> {
+    Json(1)
+}
+
+struct Page {
+    id: u8,
+}
+
+#[cached(key = product_key(page.id), ttl = "1s")]
+async fn forgotten_beside_a_field(cache: &Cache, page: Page, id: u8) -> Json<u8> {
+    Json(id)
+}
+
 fn main() {}

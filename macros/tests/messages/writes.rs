@@ -40,4 +40,19 @@ async fn no_cache(id: i64) -> Result<(), Interrupted> {
     Ok(())
 }
 
+#[invalidates(key = "user:{result}", key = "user:email:{email}", through = &result, ttl = "1s")]
+async fn under_which(cache: &Cache, email: &str) -> Result<bytes::Bytes, Interrupted> {
+    Ok(Default::default())
+}
+
+#[invalidates(group = "users:list", through = &result, ttl = "1s")]
+async fn under_none(cache: &Cache) -> Result<bytes::Bytes, Interrupted> {
+    Ok(Default::default())
+}
+
+#[invalidates(key = "exam:{result}")]
+async fn two_of_a_name(cache: &Cache, result: i64) -> Result<i64, Interrupted> {
+    Ok(result)
+}
+
 fn main() {}
