@@ -7,17 +7,20 @@ WORKDIR /build
 # sources. Targets that a manifest declares by name ([[bench]] and the like) have no file here and are left out.
 COPY Cargo.toml Cargo.lock ./
 COPY lab/Cargo.toml lab/
-RUN for manifest in Cargo.toml lab/Cargo.toml; do \
+COPY macros/Cargo.toml macros/
+COPY macros/tests/alone/Cargo.toml macros/tests/alone/
+COPY examples/memcached/Cargo.toml examples/memcached/
+RUN for manifest in Cargo.toml */Cargo.toml macros/tests/alone/Cargo.toml examples/memcached/Cargo.toml; do \
         awk '/^\[/ { skip = /^\[\[/ } !skip' "$manifest" > trimmed && mv trimmed "$manifest" || exit 1; \
     done \
-    && mkdir -p src lab/src \
+    && mkdir -p src lab/src macros/src examples/memcached/src \
     && echo 'fn main() {}' > src/main.rs \
-    && touch src/lib.rs lab/src/lib.rs \
+    && touch src/lib.rs lab/src/lib.rs macros/src/lib.rs macros/tests/alone/lib.rs examples/memcached/src/lib.rs \
     && cargo build --release --locked --package alacena --bin alacena
 
 # The sources keep the times they have on the host, which may lie before those of the empty ones: cargo goes by time.
 COPY . .
-RUN touch src/main.rs src/lib.rs \
+RUN touch src/main.rs src/lib.rs macros/src/lib.rs \
     && cargo build --release --locked --package alacena --bin alacena
 
 

@@ -37,9 +37,10 @@ freshness *arguments:
 drill *arguments:
     scripts/drill.sh {{ arguments }}
 
-# What a cache hit costs
+# What a cache hit costs, over HTTP and by attribute
 bench:
     cargo bench --bench hit
+    cargo bench --bench attributes
 
 # Licences, duplicates, sources and advisories of the dependencies (cargo install cargo-deny)
 deny:

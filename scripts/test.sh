@@ -10,6 +10,7 @@ source "$root/scripts/lib/packages.sh"
 need_build_tools
 need postgresql has_postgresql_server
 need redis-server command -v redis-server
+need memcached command -v memcached
 install_missing
 
 for component in fmt clippy; do

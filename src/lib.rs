@@ -15,6 +15,9 @@
 //!
 //! `app` alone sees everybody: it builds the parts and runs them.
 
+// What the cache's attributes write names this crate as others do.
+extern crate self as alacena;
+
 pub mod app;
 pub mod auth;
 pub mod cache;

@@ -39,11 +39,13 @@ impl Parts {
             let Services {
                 users,
                 products,
+                calculations,
                 sessions,
             } = self.services.clone();
             App::new()
                 .app_data(web::Data::new(users))
                 .app_data(web::Data::new(products))
+                .app_data(web::Data::new(calculations))
                 .app_data(web::Data::new(sessions))
                 .app_data(web::Data::new(self.cache.clone()))
                 .app_data(web::Data::new(self.database.clone()))

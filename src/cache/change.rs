@@ -123,6 +123,16 @@ impl<T> Written<T> {
         self
     }
 
+    /// The same, with another result.
+    pub fn map<U>(self, to: impl FnOnce(T) -> U) -> Written<U> {
+        Written {
+            result: to(self.result),
+            also: self.also,
+            through: self.through,
+            position: self.position,
+        }
+    }
+
     /// Hands through that the value is gone.
     pub fn through_absence(mut self, policy: Policy) -> Self {
         self.through = Some((None, policy));

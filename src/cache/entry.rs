@@ -12,7 +12,47 @@ pub struct Entry {
     pub(super) keep_until: Timestamp,
 }
 
+/// The times of an [`Entry`], for a backend that keeps entries elsewhere.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EntryTimes {
+    /// When it was stored.
+    pub stored: Timestamp,
+    /// From when on a hit loads it anew in the background.
+    pub refresh_from: Timestamp,
+    /// Until when it answers reads.
+    pub fresh_until: Timestamp,
+    /// Until when it may still answer, marked, while the source is away.
+    pub keep_until: Timestamp,
+}
+
 impl Entry {
+    /// For backends: the entry of these bytes and times, as it was before it was stored.
+    pub fn restored(value: Option<Bytes>, times: EntryTimes) -> Self {
+        let EntryTimes {
+            stored,
+            refresh_from,
+            fresh_until,
+            keep_until,
+        } = times;
+        Self {
+            value,
+            stored,
+            refresh_from,
+            fresh_until,
+            keep_until,
+        }
+    }
+
+    /// For backends: all of its times.
+    pub fn times(&self) -> EntryTimes {
+        EntryTimes {
+            stored: self.stored,
+            refresh_from: self.refresh_from,
+            fresh_until: self.fresh_until,
+            keep_until: self.keep_until,
+        }
+    }
+
     /// The bytes; `None` says that the source was asked and had nothing.
     pub fn value(&self) -> Option<&Bytes> {
         self.value.as_ref()

@@ -49,10 +49,11 @@ impl Key {
 
     /// The key of this name, exactly.
     pub fn named(name: &str) -> Self {
-        Self {
-            name: CompactString::new(name),
-            group: None,
-        }
+        Self::of_name(CompactString::new(name))
+    }
+
+    pub(super) fn of_name(name: CompactString) -> Self {
+        Self { name, group: None }
     }
 
     /// The same key as a member of `group`.
@@ -91,15 +92,30 @@ impl Hash for Key {
 /// The name as logs may have it: e-mail addresses stay out of them.
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.name.rsplit_once(':') {
-            Some((kind, text)) if text.contains('@') => write!(f, "{kind}:…"),
-            _ => f.write_str(&self.name),
-        }
+        let Some((before, _)) = self.name.split_once('@') else {
+            return f.write_str(&self.name);
+        };
+        let kind = before.rfind(':').map_or("", |colon| &before[..=colon]);
+        write!(f, "{kind}…")
     }
 }
 
 impl fmt::Debug for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:?}", self.name.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn logs_have_no_addresses() {
+        let logged = |name: &str| Key::named(name).to_string();
+        assert_eq!(logged("user:7"), "user:7");
+        assert_eq!(logged("user:email:ana@example.com"), "user:email:…");
+        assert_eq!(logged("mail:to=ana@example.com:day=7"), "mail:…");
+        assert_eq!(logged("ana@example.com"), "…");
     }
 }

@@ -9,8 +9,11 @@
 //! * [`CacheBackend`] is what it stands on: [`MemoryBackend`], [`RedisBackend`], [`TieredBackend`]
 //!   (memory in front of Redis) and [`NullBackend`].
 //!
+//! * [`cached`] and [`invalidates`] are attributes that write the calls of [`Cache`] for a function.
+//!
 //! This module moves bytes and knows no user: it depends on nothing else in the crate.
 
+mod arguments;
 mod backend;
 mod breaker;
 mod budget;
@@ -21,6 +24,7 @@ mod counters;
 mod entry;
 mod flight;
 mod front;
+mod json;
 mod key;
 mod log;
 mod memory;
@@ -34,6 +38,8 @@ mod stats;
 mod tasks;
 mod tiered;
 
+pub use alacena_macros::{cached, invalidates};
+pub use arguments::{KeyBuilder, KeyList, KeyPart, KeySlot};
 pub use backend::{
     BackendStats, CacheBackend, FarStats, Filled, Lease, Lookup, Mode, Ticket, Tier, Voided,
 };
@@ -42,8 +48,9 @@ pub use cached::Cacheable;
 pub use change::{Change, Written};
 pub use clock::{Clock, ManualClock, SystemClock, Timestamp};
 pub use counters::Count;
-pub use entry::Entry;
+pub use entry::{Entry, EntryTimes};
 pub use front::Cache;
+pub use json::Json;
 pub use key::{Group, Key};
 pub use log::{ChangeLog, LogBatch, LogEntry, LogUnavailable, Position, Replay, Stale, Watermark};
 pub use memory::MemoryBackend;
@@ -52,7 +59,7 @@ pub use pattern::{Pattern, PatternError};
 pub use policy::Policy;
 pub use progress::Progress;
 pub use redis::{RedisAddress, RedisBackend, RedisServer, RedisServerError, RedisSettings};
-pub use source::{Forward, Hit, Read, Source, SourceError};
+pub use source::{Forward, Hit, Interrupted, Read, Source, SourceError};
 pub use stats::{CacheStats, ShardedCounter};
 pub use tasks::Tasks;
 pub use tiered::TieredBackend;

@@ -20,9 +20,28 @@ pub struct Policy {
     pub eager_refresh: f64,
     /// How long past its TTL an entry may answer while the source is away.
     pub stale_limit: Duration,
+    /// How long a load that another instance has begun is waited for, before one loads for oneself.
+    /// Worth about as much as the load itself; an instance that dies is not waited for.
+    pub patience: Duration,
 }
 
 impl Policy {
+    /// The patience with loads that are queries.
+    pub const BRIEFLY: Duration = Duration::from_millis(100);
+
+    /// Values answer reads for this long. That there is nothing is not remembered, and nothing
+    /// answers past its time.
+    pub const fn lasting(ttl: Duration) -> Self {
+        Self {
+            ttl,
+            negative_ttl: Duration::ZERO,
+            jitter: 0.0,
+            eager_refresh: 0.0,
+            stale_limit: Duration::ZERO,
+            patience: Self::BRIEFLY,
+        }
+    }
+
     /// The entry for a value, or for its absence, that is stored at `now`.
     pub fn entry(&self, value: Option<Bytes>, now: Timestamp) -> Entry {
         let ttl = if value.is_some() {

@@ -9,8 +9,8 @@ pub use error::ConfigError;
 pub use layers::{Location, load};
 pub(crate) use model::mask_url;
 pub use model::{
-    AccessLog, AuthConfig, BackendKind, CacheConfig, Config, DatabaseConfig, LogConfig,
-    MemoryConfig, MigrateMode, ObserverConfig, Profile, RedisConfig, RedisMode, ServerConfig,
-    Synchronous,
+    AccessLog, AuthConfig, BackendKind, CacheConfig, CalculationConfig, Config, DatabaseConfig,
+    LogConfig, MemoryConfig, MigrateMode, ObserverConfig, Profile, RedisConfig, RedisMode,
+    ServerConfig, Synchronous,
 };
 pub use validate::DEVELOPMENT_ADMIN;

@@ -19,6 +19,7 @@ pub struct Config {
     pub database: DatabaseConfig,
     pub auth: AuthConfig,
     pub cache: CacheConfig,
+    pub calculation: CalculationConfig,
 }
 
 /// How HTTP is served.
@@ -239,6 +240,18 @@ pub struct RedisConfig {
 pub enum RedisMode {
     /// As one server.
     Standalone,
+}
+
+/// The slow calculation.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+#[expect(
+    missing_docs,
+    reason = "config/default.toml documents each key where it is set"
+)]
+pub struct CalculationConfig {
+    #[serde(with = "humantime_serde")]
+    pub duration: Duration,
 }
 
 /// A named set of settings. Those of the three known ones are compiled in.

@@ -16,6 +16,7 @@ const DEVELOPMENT: [&str; 2] = [
 pub const DEVELOPMENT_ADMIN: (&str, &str) = ("admin@example.com", "admin123");
 const MIN_BUDGET: Duration = Duration::from_millis(1);
 const MAX_REDIS_WAIT: Duration = Duration::from_secs(10);
+const MAX_CALCULATION: Duration = Duration::from_secs(60);
 const MAX_TOKEN_TTL: Duration = Duration::from_secs(365 * 24 * 3600);
 
 /// A setting that must not be used, and why.
@@ -32,6 +33,7 @@ pub(super) fn validate(config: &Config, profile: &Profile) -> Result<(), Refusal
         database,
         auth,
         cache,
+        calculation,
     } = config;
 
     let positive = [
@@ -102,6 +104,9 @@ pub(super) fn validate(config: &Config, profile: &Profile) -> Result<(), Refusal
         if duration > MAX_REDIS_WAIT {
             return refuse(key, "must be at most 10s".into());
         }
+    }
+    if calculation.duration > MAX_CALCULATION {
+        return refuse("calculation.duration", "must be at most 60s".into());
     }
     if !(Duration::from_millis(100)..=Duration::from_secs(60)).contains(&cache.redis.lease) {
         return refuse("cache.redis.lease", "must be from 100ms to 60s".into());

@@ -1,5 +1,6 @@
 //! What the service is about, in types that cannot hold what is not allowed.
 
+mod calculation;
 mod email;
 mod invalid;
 mod page;
@@ -9,6 +10,7 @@ mod role;
 mod text;
 mod user;
 
+pub use calculation::Calculation;
 pub use email::Email;
 pub use invalid::{FieldError, Invalid, Validation};
 pub use page::{MAX_LIMIT, MAX_SKIP, Page, Start};

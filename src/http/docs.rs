@@ -7,7 +7,7 @@ use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use super::problem::Body;
 use super::telemetry::Telemetry;
-use super::{auth, cache_admin, health, metrics, products, users};
+use super::{auth, cache_admin, calculations, health, metrics, products, users};
 use crate::domain::FieldError;
 
 #[derive(OpenApi)]
@@ -23,6 +23,7 @@ use crate::domain::FieldError;
         users::put_user, users::patch_user, users::delete_user,
         products::get_product, products::list_products, products::post_product,
         products::put_product, products::patch_product, products::delete_product,
+        calculations::expensive,
         cache_admin::stats, cache_admin::clear, cache_admin::exists,
         health::live, health::is_ready, metrics::metrics, openapi,
     ),
@@ -31,6 +32,7 @@ use crate::domain::FieldError;
         (name = "auth", description = "Logging in"),
         (name = "users", description = "Users"),
         (name = "products", description = "Products"),
+        (name = "calculations", description = "What takes a while"),
         (name = "cache", description = "The cache, for admins"),
         (name = "operation", description = "Health, metrics and this document"),
     )
@@ -93,7 +95,7 @@ fn complete(path: &str, methods: &mut Value) {
 
 /// Whether a path holds things with versions.
 fn is_resource(path: &str) -> bool {
-    ["/users", "/products", "/auth/me"]
+    ["/users", "/products", "/calculations", "/auth/me"]
         .iter()
         .any(|prefix| path.starts_with(prefix))
 }
@@ -209,7 +211,8 @@ impl Route<'_> {
         let is_list = ["/users", "/products"].contains(&self.path) && self.method == "get";
         let is_login = self.path == "/auth/login";
         let reads_input = has_body || self.has_id || is_list;
-        let takes_query = ["/cache/clear", "/cache/exists"].contains(&self.path);
+        let takes_query = self.path.starts_with("/calculations")
+            || ["/cache/clear", "/cache/exists"].contains(&self.path);
         let admins_only = self.path.starts_with("/cache")
             || self.path.contains("by-email")
             || (is_resource(self.path) && !self.is_read);

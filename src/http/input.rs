@@ -200,9 +200,10 @@ const DEFAULT_LIMIT: i64 = 100;
 /// 400 for what is no number, 422 for a number that is not accepted.
 pub(super) fn page(request: &HttpRequest) -> Result<Page, Problem> {
     let PageQuery { skip, limit, after } = query(request)?;
-    let limit = number("limit", limit)?.unwrap_or(DEFAULT_LIMIT);
-    let skip = number("skip", skip)?;
-    let after = number("after", after)?;
+    let given = |name, text: Option<String>| text.map(|text| number(name, &text)).transpose();
+    let limit = given("limit", limit)?.unwrap_or(DEFAULT_LIMIT);
+    let skip = given("skip", skip)?;
+    let after = given("after", after)?;
     if !(1..=MAX_LIMIT).contains(&limit) {
         return Err(Problem::field(
             "limit",
@@ -249,13 +250,16 @@ pub(super) fn query<T: DeserializeOwned>(request: &HttpRequest) -> Result<T, Pro
     })
 }
 
-fn number(name: &str, text: Option<String>) -> Result<Option<i64>, Problem> {
-    let Some(text) = text else { return Ok(None) };
+/// The whole number that the query's parameter of this name is.
+///
+/// # Errors
+/// 400 for what is none.
+pub(super) fn number(name: &str, text: &str) -> Result<i64, Problem> {
     match text.parse::<i64>() {
-        Ok(number) => Ok(Some(number)),
+        Ok(number) => Ok(number),
         // A number all the same, only too large: its range is for the caller to tell.
-        Err(error) if *error.kind() == IntErrorKind::PosOverflow => Ok(Some(i64::MAX)),
-        Err(error) if *error.kind() == IntErrorKind::NegOverflow => Ok(Some(i64::MIN)),
+        Err(error) if *error.kind() == IntErrorKind::PosOverflow => Ok(i64::MAX),
+        Err(error) if *error.kind() == IntErrorKind::NegOverflow => Ok(i64::MIN),
         Err(_) => Err(Problem::because(
             Kind::Malformed,
             format!("`{name}={text}`: `{name}` is a whole number"),

@@ -3,6 +3,7 @@
 
 mod auth;
 mod cache_admin;
+mod calculations;
 mod caller;
 mod client;
 mod conditional;
@@ -42,6 +43,7 @@ pub fn routes(config: &mut ServiceConfig, telemetry: &Telemetry, limits: BodyLim
     // Most requested first: routes are tried in turn.
     users::routes(config, telemetry);
     products::routes(config, telemetry);
+    calculations::routes(config, telemetry);
     auth::routes(config, telemetry);
     cache_admin::routes(config, telemetry);
     health::routes(config, telemetry);

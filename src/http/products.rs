@@ -11,7 +11,6 @@ use super::problem::Problem;
 use super::respond::{absent, created, found, listed, removed, written};
 use super::telemetry::Telemetry;
 use super::users::given;
-use crate::cache::Mode;
 use crate::domain::{
     Description, Invalid, NewProduct, Product, ProductChange, ProductName, Validation,
 };
@@ -53,12 +52,7 @@ pub(super) async fn get_product(
     let mode = calling.mode().await;
     let read = async {
         let id = id(&request)?;
-        if mode == Mode::Read
-            && let Some(hit) = products.peek(id)
-        {
-            return Ok(hit);
-        }
-        Ok(products.get(id, mode).await?)
+        Ok(products.read_by_id(id, mode).await?)
     };
     let read = calling.reads(mode, read).await?;
     match read.value {
@@ -81,7 +75,7 @@ pub(super) async fn list_products(
     let mode = calling.mode().await;
     let read = async {
         let page = page(&request)?;
-        Ok((page.limit, products.list(page, mode).await?))
+        Ok((page.limit, products.read_page(page, mode).await?))
     };
     let (limit, read) = calling.reads(mode, read).await?;
     Ok(listed(&request, "/products", limit, read))

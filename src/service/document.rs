@@ -46,15 +46,15 @@ impl Document {
         (tag == Self::row_tag(kind, id, version)).then_some(version)
     }
 
-    /// The document of a list: its tag tells the content.
+    /// The document of what has no version, such as a list: its tag tells kind and content.
     ///
     /// # Errors
     /// Where the value cannot be serialised.
-    pub(super) fn of_list(value: &impl Serialize) -> Result<Self, Error> {
+    pub(super) fn of_content(kind: char, value: &impl Serialize) -> Result<Self, Error> {
         let body = json(value)?;
         let hash = blake3::hash(&body).to_hex();
         Ok(Self {
-            etag: format!("\"l{}\"", &hash[..32]).into(),
+            etag: format!("\"{kind}{}\"", &hash[..32]).into(),
             body,
         })
     }
@@ -116,7 +116,7 @@ impl PageDocument {
         };
         Ok(Self {
             next,
-            document: Document::of_list(&page)?,
+            document: Document::of_content('l', &page)?,
         })
     }
 }

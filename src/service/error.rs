@@ -80,6 +80,11 @@ impl SourceError for Error {
     fn interrupted() -> Self {
         Self::Internal("the work ended without an answer".into())
     }
+
+    fn unanswered(patience: Duration) -> Self {
+        let why = format!("no answer within {patience:?}");
+        Self::Database(DbError::OutcomeUnknown(why.into()))
+    }
 }
 
 /// The value of a change to the row of a `what`, or why it was not made.

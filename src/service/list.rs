@@ -1,10 +1,6 @@
-use std::time::Duration;
-
 use compact_str::format_compact;
 
-use super::error::Error;
 use crate::cache::{Group, Key};
-use crate::db::DbError;
 use crate::domain::{Page, Start};
 
 /// The key of a page, in its list's group.
@@ -35,17 +31,4 @@ pub(super) fn and_one_more(page: Page) -> Page {
         limit: page.limit + 1,
         ..page
     }
-}
-
-/// Waits for a write no longer than `patience`. The write itself goes on.
-pub(super) async fn within<T>(
-    patience: Duration,
-    write: impl Future<Output = Result<T, Error>>,
-) -> Result<T, Error> {
-    tokio::time::timeout(patience, write)
-        .await
-        .unwrap_or_else(|_| {
-            let why = format!("no answer within {patience:?}");
-            Err(Error::Database(DbError::OutcomeUnknown(why.into())))
-        })
 }

@@ -1,6 +1,7 @@
 //! Where the cache meets the database: which key, which group, which time to live.
 
 mod cached_user;
+mod calculations;
 mod caller;
 mod document;
 mod error;
@@ -15,6 +16,7 @@ mod users;
 mod written;
 
 pub use cached_user::CachedUser;
+pub use calculations::Calculations;
 pub use caller::Caller;
 pub use document::{Document, PageDocument};
 pub use error::Error;
@@ -39,6 +41,7 @@ use crate::db::Database;
 pub struct Services {
     pub users: Users,
     pub products: Products,
+    pub calculations: Calculations,
     pub sessions: Sessions,
 }
 
@@ -61,11 +64,14 @@ impl Services {
             patience,
         );
         let products = Products::new(db.clone(), cache.clone(), policies, patience);
+        let duration = config.calculation.duration;
+        let calculations = Calculations::new(cache.clone(), policies, duration);
         let tokens = Tokens::new(&config.auth);
         let sessions = Sessions::new(db.clone(), &users, tokens, hasher, throttle);
         Ok(Self {
             users,
             products,
+            calculations,
             sessions,
         })
     }

@@ -20,6 +20,7 @@ impl From<&CacheConfig> for Policies {
             jitter: config.jitter,
             eager_refresh: config.eager_refresh,
             stale_limit: config.stale_limit,
+            patience: Policy::BRIEFLY,
         };
         Self {
             list,

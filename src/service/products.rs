@@ -2,10 +2,9 @@ use std::time::Duration;
 
 use super::document::{Document, PageDocument};
 use super::error::{Error, made};
-use super::list::{and_one_more, page_key, within};
+use super::list::{and_one_more, page_key};
 use super::policies::Policies;
-use super::written::written;
-use crate::cache::{Cache, Change, Group, Hit, Key, Mode, Read};
+use crate::cache::{Cache, Change, Group, Key, cached, invalidates};
 use crate::db::{Committed, Database, Expected};
 use crate::domain::{NewProduct, Page, Product, ProductChange};
 
@@ -35,88 +34,81 @@ impl Products {
         }
     }
 
-    /// The product of this id, if it is at hand.
-    pub fn peek(&self, id: i64) -> Option<Hit<Document>> {
-        self.cache.peek(&key(id))
-    }
-
     /// The product of this id.
     ///
     /// # Errors
     /// Why there is no answer.
-    pub async fn get(&self, id: i64, mode: Mode) -> Result<Read<Document>, Error> {
-        let db = self.db.clone();
-        let load = move || async move { load(&db, id).await };
-        self.cache
-            .read(&key(id), self.policies.product, mode, load)
-            .await
+    #[cached(key = product_key(id), policy = self.policies.product)]
+    pub async fn by_id(&self, id: i64) -> Result<Option<Document>, Error> {
+        load(&self.db, id).await
     }
 
     /// A page of products, by id.
     ///
     /// # Errors
     /// Why there is no answer.
-    pub async fn list(&self, page: Page, mode: Mode) -> Result<Read<PageDocument>, Error> {
-        let db = self.db.clone();
-        let load = move || async move { load_page(&db, page).await };
-        self.cache
-            .read(&page_key(LIST, page), self.policies.list, mode, load)
-            .await
+    #[cached(key = page_key(LIST, page), policy = self.policies.list)]
+    pub async fn page(&self, page: Page) -> Result<Option<PageDocument>, Error> {
+        load_page(&self.db, page).await
     }
 
     /// Makes a product. Answers its id and how it looks.
     ///
     /// # Errors
     /// Why it could not be done.
+    #[invalidates(
+        key = product_key(result.value.0),
+        group = LIST,
+        at = result.position,
+        patience = self.patience
+    )]
     pub async fn create(&self, product: NewProduct) -> Result<Committed<(i64, Document)>, Error> {
-        let db = self.db.clone();
-        let write = self
-            .cache
-            .write(Change::of_something_new().and_group(LIST), async move {
-                let made = db.insert_product(product).await?;
-                let id = made.value.id;
-                let document = document(&made.value)?;
-                Ok(written(made.map(|_| (id, document))).and(key(id)))
-            });
-        within(self.patience, write).await
+        let made = self.db.insert_product(product).await?;
+        let document = document(&made.value)?;
+        Ok(made.map(|product| (product.id, document)))
     }
 
     /// Changes a product whose row is as expected. Answers how it looks now.
     ///
     /// # Errors
     /// [`Error::Absent`], [`Error::Changed`], or why it could not be done.
+    #[invalidates(
+        change = made_stale(id),
+        through = &result.value,
+        policy = self.policies.product,
+        at = result.position,
+        patience = self.patience
+    )]
     pub async fn update(
         &self,
         id: i64,
         change: ProductChange,
         expected: Expected,
     ) -> Result<Committed<Document>, Error> {
-        let (db, policy) = (self.db.clone(), self.policies.product);
-        let write = self.cache.write(made_stale(id), async move {
-            let product = made(WHAT, db.update_product(id, change, expected).await?)?;
-            let document = document(&product.value)?;
-            Ok(written(product.map(|_| document.clone())).through(&document, policy))
-        });
-        within(self.patience, write).await
+        let product = made(WHAT, self.db.update_product(id, change, expected).await?)?;
+        let document = document(&product.value)?;
+        Ok(product.map(|_| document))
     }
 
     /// Deletes a product whose row is as expected.
     ///
     /// # Errors
     /// [`Error::Absent`], [`Error::Changed`], or why it could not be done.
+    #[invalidates(
+        change = made_stale(id),
+        absent,
+        policy = self.policies.product,
+        at = result.position,
+        patience = self.patience
+    )]
     pub async fn delete(&self, id: i64, expected: Expected) -> Result<Committed<()>, Error> {
-        let (db, policy) = (self.db.clone(), self.policies.product);
-        let write = self.cache.write(made_stale(id), async move {
-            let deleted = made(WHAT, db.delete_product(id, expected).await?)?;
-            Ok(written(deleted).through_absence(policy))
-        });
-        within(self.patience, write).await
+        made(WHAT, self.db.delete_product(id, expected).await?)
     }
 }
 
 /// What a change of the product of this id makes stale.
 pub(super) fn made_stale(id: i64) -> Change {
-    Change::of(key(id)).and_group(LIST)
+    Change::of(product_key(id)).and_group(LIST)
 }
 
 pub(super) async fn load(db: &Database, id: i64) -> Result<Option<Document>, Error> {
@@ -128,7 +120,8 @@ pub(super) async fn load_page(db: &Database, page: Page) -> Result<Option<PageDo
     PageDocument::of(&rows, page.limit, |product| product.id).map(Some)
 }
 
-fn key(id: i64) -> Key {
+/// `product:7`
+fn product_key(id: i64) -> Key {
     Key::of_id(KIND, id)
 }
 

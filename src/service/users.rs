@@ -8,7 +8,7 @@ use super::cached_user::CachedUser;
 use super::caller::Caller;
 use super::document::{Document, PageDocument};
 use super::error::{Error, made};
-use super::list::{and_one_more, page_key, within};
+use super::list::{and_one_more, page_key};
 use super::policies::Policies;
 use super::throttle::{Door, Throttle};
 use super::written::written;
@@ -200,7 +200,7 @@ impl Users {
             .and(hint_key(&email))
             .and_group(LIST);
         let db = self.db.clone();
-        let write = self.cache.write(change, async move {
+        let write = self.cache.write_within(self.patience, change, async move {
             let user = NewUser {
                 email,
                 full_name,
@@ -213,7 +213,7 @@ impl Users {
             let document = CachedUser::new(&made.value)?.document;
             Ok(written(made.map(|_| (id, document))).and(key(id)))
         });
-        within(self.patience, write).await
+        write.await
     }
 
     /// Changes a user whose row is as expected, and answers how they look now. An admin may change
@@ -259,7 +259,7 @@ impl Users {
         let stale = made_stale(id, change.email.as_ref().map(Email::canonical));
         let (db, policy) = (self.db.clone(), self.policies.user);
         let if_match = expected.versions.is_some();
-        let write = self.cache.write(stale, async move {
+        let write = self.cache.write_within(self.patience, stale, async move {
             let updated = db
                 .update_user(id, change.with_password(hash), expected)
                 .await?;
@@ -271,7 +271,7 @@ impl Users {
             let user = CachedUser::new(&updated.value)?;
             Ok(written(updated.map(|_| user.document.clone())).through(&user, policy))
         });
-        within(self.patience, write).await
+        write.await
     }
 
     /// Whether the caller knows their password. Answers the token version it belongs to, which
@@ -310,11 +310,12 @@ impl Users {
     /// [`Error::Absent`], [`Error::Changed`], or why it could not be done.
     pub async fn delete(&self, id: i64, expected: Expected) -> Result<Committed<()>, Error> {
         let (db, policy) = (self.db.clone(), self.policies.user);
-        let write = self.cache.write(made_stale(id, None), async move {
+        let stale = made_stale(id, None);
+        let write = self.cache.write_within(self.patience, stale, async move {
             let deleted = made(WHAT, db.delete_user(id, expected).await?)?;
             Ok(written(deleted).through_absence(policy))
         });
-        within(self.patience, write).await
+        write.await
     }
 
     /// Makes the first admin, if nobody has the address yet. Answers whether one was made.
@@ -402,13 +403,13 @@ impl Users {
             .ok_or(Error::Absent(WHAT))?;
         let db = self.db.clone();
         let stale = made_stale(known.user_id, None);
-        let write = self.cache.write(stale, async move {
+        let write = self.cache.write_within(self.patience, stale, async move {
             let updated = db
                 .update_user(known.user_id, change, Expected::default())
                 .await?;
             Ok(written(made(WHAT, updated)?.map(drop)))
         });
-        within(self.patience, write).await.map(drop)
+        write.await.map(drop)
     }
 }
 

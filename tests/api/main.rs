@@ -9,6 +9,7 @@ mod support;
 mod by_email;
 mod cache_admin;
 mod caching;
+mod calculations;
 mod cli;
 mod coherence;
 mod conditional;

@@ -35,6 +35,7 @@ pub const POLICY: Policy = Policy {
     jitter: 0.0,
     eager_refresh: 0.0,
     stale_limit: Duration::from_secs(30),
+    patience: Policy::BRIEFLY,
 };
 
 /// How a source fails.

@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use super::{Cache, hit};
 use crate::cache::backend::{Filled, Lookup, Mode, Ticket, Tier};
+use crate::cache::budget::one_budget;
 use crate::cache::cached::Cacheable;
 use crate::cache::entry::Entry;
 use crate::cache::flight::Flight;
@@ -15,11 +16,11 @@ use crate::cache::policy::Policy;
 use crate::cache::source::{Read, SourceError};
 use crate::cache::stats::increment;
 
-/// How long another instance's load is waited for before one loads for oneself: briefly ...
-const PATIENCE: Duration = Duration::from_millis(100);
-
-/// ... and asking again after this, then twice this, and so on.
+/// While another instance loads, it is looked again after this, then twice this, and so on ...
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
+
+/// ... up to this.
+const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 
 /// What a flight brings home.
 #[derive(Clone)]
@@ -146,7 +147,7 @@ impl Cache {
         T: Cacheable,
         F: Future<Output = Result<Option<T>, E>>,
     {
-        match self.await_other(ticket).await {
+        match self.await_other(ticket, policy.patience).await {
             Awaited::Brought(loaded) => Ok(loaded),
             Awaited::Vainly(Some(ticket)) => self.load_and_fill(ticket, policy, load()).await,
             Awaited::Vainly(None) => load().await.map(Loaded::not_stored),
@@ -154,14 +155,20 @@ impl Cache {
     }
 
     /// Waits for what another instance is loading, if one is.
-    async fn await_other<T: Cacheable>(&self, mut ticket: Ticket) -> Awaited<T> {
+    async fn await_other<T: Cacheable>(
+        &self,
+        mut ticket: Ticket,
+        patience: Duration,
+    ) -> Awaited<T> {
         let mut pause = FIRST_PAUSE;
-        let patience = Instant::now() + PATIENCE;
-        while ticket.lease().is_some_and(|lease| lease.is_awaited) && Instant::now() < patience {
-            tokio::time::sleep_until(patience.min(Instant::now() + pause)).await;
-            pause *= 2;
+        let end = Instant::now() + patience;
+        while ticket.lease().is_some_and(|lease| lease.is_awaited) && Instant::now() < end {
+            tokio::time::sleep_until(end.min(Instant::now() + pause)).await;
+            pause = LONGEST_PAUSE.min(pause * 2);
             let now = self.clock.now();
-            ticket = match self.backend.lookup(ticket.key(), Mode::Read, now).await {
+            // Looking is what one waits with here: it must not use up what the request has left.
+            let look = one_budget(self.backend.lookup(ticket.key(), Mode::Read, now));
+            ticket = match look.await {
                 Lookup::Hit(entry, tier) => match hit(&entry, tier, entry.fresh_until(), now) {
                     Some(Read { value, .. }) => {
                         return Awaited::Brought(Loaded {
@@ -225,7 +232,8 @@ impl Cache {
     async fn renew(&self, ticket: &Ticket, every: Duration) -> Infallible {
         loop {
             tokio::time::sleep(every).await;
-            self.backend.renew(ticket).await;
+            // However long the load takes, the request's budget is for other things.
+            one_budget(self.backend.renew(ticket)).await;
         }
     }
 

@@ -1,5 +1,7 @@
 //! Writes, each followed by its void.
 
+use std::time::Duration;
+
 use super::Cache;
 use crate::cache::backend::{Ticket, Voided};
 use crate::cache::change::{Change, Written};
@@ -31,6 +33,24 @@ impl Cache {
             .tasks
             .spawn(async move { cache.write_and_void(change, work).await });
         task.await.unwrap_or_else(|_| Err(E::interrupted()))
+    }
+
+    /// [`write`](Self::write), and waits for it no longer than `patience`. The write itself goes on.
+    ///
+    /// # Errors
+    /// What `work` answers, or [`SourceError::unanswered`].
+    pub async fn write_within<T, E>(
+        &self,
+        patience: Duration,
+        change: Change,
+        work: impl Future<Output = Result<Written<T>, E>> + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: SourceError,
+    {
+        let write = tokio::time::timeout(patience, self.write(change, work));
+        write.await.unwrap_or_else(|_| Err(E::unanswered(patience)))
     }
 
     async fn write_and_void<T, E: SourceError>(

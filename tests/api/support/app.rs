@@ -91,6 +91,11 @@ impl TestApp {
         Self::run(config, Some(backend), Some(store)).await
     }
 
+    /// Another instance on the same database, with the same backend.
+    pub(crate) async fn another(&self, config: &str) -> Self {
+        Self::start_at(&self.database, &self.backend, config).await
+    }
+
     /// A service on a database that the test looks after itself.
     pub(crate) async fn start_at(url: &str, backend: &str, config: &str) -> Self {
         Self::run(configuration(url, backend, config), None, None).await
