@@ -238,7 +238,8 @@ async fn whoever_hangs_up_is_no_failure_of_memcached() {
     let ticket = miss(&backend, &row(1)).await;
     assert_eq!(backend.fill(ticket, entry("kept")).await, Filled::Stored);
     for _ in 0..20 {
-        let hung_up = backend.lookup(&row(1), Mode::Read, START);
+        let key = row(1);
+        let hung_up = backend.lookup(&key, Mode::Read, START);
         let _ = tokio::time::timeout(Duration::ZERO, hung_up).await;
         let voided = backend.void(&Change::of(row(2)), None).await;
         assert_eq!(voided, Voided::Confirmed);
