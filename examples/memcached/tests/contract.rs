@@ -52,7 +52,7 @@ impl Memcached {
     /// One that ends with this process. A process does not drop its statics.
     fn lasting() -> Self {
         // To clear is to walk through all that its table has room for.
-        let server = Self::start(&["-o", "hashpower=12"]);
+        let server = Self::start(&["-o", "hashpower=13"]);
         end_with_this_process(server.process.id());
         server
     }
