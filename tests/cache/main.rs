@@ -4,6 +4,7 @@ mod clearing;
 mod following;
 mod forgery;
 mod leases;
+mod probation;
 mod support;
 mod trust;
 
