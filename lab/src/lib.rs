@@ -23,6 +23,7 @@ pub mod fleet;
 pub mod freshness;
 pub mod history;
 pub mod model;
+mod paint;
 pub mod proxy;
 pub mod servers;
 pub mod staged;

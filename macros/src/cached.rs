@@ -238,22 +238,10 @@ impl Plan {
 
     /// What a reader who finds nothing starts, with copies of everything it needs.
     fn load(&self) -> TokenStream {
-        let arguments = self.function.body_arguments(&self.cache);
-        let owned = arguments.iter().filter_map(|argument| argument.owned());
-        let passed_on = arguments.iter().map(|argument| argument.passed_on());
-        let load = &self.load;
-        let (clone, path) = match &self.function.receiver {
-            Some(receiver) => {
-                let this = receiver.self_token;
-                let copy = quote_spanned!(Span::mixed_site()=> let this = ::core::clone::Clone::clone(#this););
-                (Some(copy), quote_spanned!(Span::mixed_site()=> this.))
-            }
-            None => (None, TokenStream::new()),
-        };
-        let answer = self.answered(&quote!(#path #load(#(#passed_on),*)));
+        let (copies, call) = self.function.in_a_task(&self.cache, &self.load);
+        let answer = self.answered(&call);
         quote! {{
-            #clone
-            #(#owned)*
+            #copies
             move || async move { #answer }
         }}
     }

@@ -1,7 +1,7 @@
 //! The function that an attribute stands on.
 
-use proc_macro2::{Ident, TokenStream, TokenTree};
-use quote::{ToTokens, format_ident, quote};
+use proc_macro2::{Ident, Span, TokenStream, TokenTree};
+use quote::{ToTokens, format_ident, quote, quote_spanned};
 use syn::spanned::Spanned;
 use syn::{
     Attribute, Block, Error, Expr, FnArg, GenericArgument, GenericParam, ItemFn, Pat, PatIdent,
@@ -157,6 +157,25 @@ impl Function {
         };
         let arguments = self.arguments.iter();
         arguments.filter(|argument| !is_idle(argument)).collect()
+    }
+
+    /// What a task needs copies of to call the body, which goes by this name, and the call.
+    pub(crate) fn in_a_task(&self, cache: &Cache, body: &Ident) -> (TokenStream, TokenStream) {
+        let arguments = self.body_arguments(cache);
+        let owned = arguments.iter().filter_map(|argument| argument.owned());
+        let passed_on = arguments.iter().map(|argument| argument.passed_on());
+        let (clone, path) = match &self.receiver {
+            Some(receiver) => {
+                let this = receiver.self_token;
+                let copy = quote_spanned!(Span::mixed_site()=> let this = ::core::clone::Clone::clone(#this););
+                (Some(copy), quote_spanned!(Span::mixed_site()=> this.))
+            }
+            None => (None, TokenStream::new()),
+        };
+        (
+            quote!(#clone #(#owned)*),
+            quote!(#path #body(#(#passed_on),*)),
+        )
     }
 
     /// The function of the body, under a name of its own.

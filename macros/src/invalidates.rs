@@ -159,19 +159,8 @@ impl Plan {
 
     /// The write, with copies of everything it needs, and what it tells the cache.
     fn work(&self) -> TokenStream {
-        let arguments = self.function.body_arguments(&self.cache);
-        let owned = arguments.iter().filter_map(|argument| argument.owned());
-        let passed_on = arguments.iter().map(|argument| argument.passed_on());
-        let write = &self.write;
-        let (clone, path) = match &self.function.receiver {
-            Some(receiver) => {
-                let this = receiver.self_token;
-                let copy = quote_spanned!(Span::mixed_site()=> let this = ::core::clone::Clone::clone(#this););
-                (Some(copy), quote_spanned!(Span::mixed_site()=> this.))
-            }
-            None => (None, TokenStream::new()),
-        };
-        let call = quote!(#path #write(#(#passed_on),*).await);
+        let (copies, call) = self.function.in_a_task(&self.cache, &self.write);
+        let call = quote!(#call.await);
         // As the settings name it.
         let result = Ident::new(RESULT, Span::call_site());
         let at = self.at.iter();
@@ -189,8 +178,7 @@ impl Plan {
             }
         };
         quote! {{
-            #clone
-            #(#owned)*
+            #copies
             async move { #written }
         }}
     }

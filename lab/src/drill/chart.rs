@@ -4,7 +4,6 @@
 use std::ops::Range;
 
 use anyhow::{Result, anyhow};
-use plotters::coord::Shift;
 use plotters::coord::ranged1d::{AsRangedCoord, ValueFormatter};
 use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;
@@ -14,6 +13,7 @@ use super::report::{Broken, Entry};
 use super::samples::Counts;
 use super::scene::REFERENCE;
 use super::watch::State;
+use crate::paint::{Area, Drawn, FAINT, FAULT, INK, RED, style};
 use crate::text::grouped;
 
 const WIDTH: u32 = 1100;
@@ -28,16 +28,9 @@ const LEFT: u32 = 84;
 const RIGHT: u32 = 24;
 const LEGEND: i32 = 470;
 
-const INK: RGBColor = RGBColor(45, 52, 60);
-const FAINT: RGBColor = RGBColor(222, 226, 230);
-const FAULT: RGBColor = RGBColor(232, 138, 56);
 const GREEN: RGBColor = RGBColor(46, 150, 98);
 const AMBER: RGBColor = RGBColor(232, 178, 60);
-const RED: RGBColor = RGBColor(200, 30, 45);
 const GREY: RGBColor = RGBColor(150, 156, 164);
-
-type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
-type Drawn<T> = std::result::Result<T, DrawingAreaErrorKind<std::io::Error>>;
 
 /// What became of a request: its name, its colour, and how many there were.
 type Kind = (&'static str, RGBColor, fn(&Counts) -> u64);
@@ -284,8 +277,4 @@ fn per_second(count: u64) -> f64 {
 /// The middle of a slot, in seconds.
 fn middle(index: usize) -> f64 {
     (index as f64 + 0.5) * SLOT.as_secs_f64()
-}
-
-fn style<'a>(size: u32, color: RGBColor) -> TextStyle<'a> {
-    ("sans-serif", size).into_font().color(&color)
 }

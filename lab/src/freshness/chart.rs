@@ -7,7 +7,6 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Result, anyhow};
-use plotters::coord::Shift;
 use plotters::coord::combinators::LogCoord;
 use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;
@@ -17,6 +16,7 @@ use super::options::Options;
 use super::schedule::Act;
 use super::tally::{Moments, Tally, WHILE};
 use crate::history::fleet::Moment;
+use crate::paint::{Area, Drawn, FAINT, FAULT, INK, RED, style};
 use crate::text::grouped;
 
 const SIZE: (u32, u32) = (1400, 900);
@@ -26,17 +26,11 @@ const PANELS: [i32; 3] = [40, 460, 680];
 /// With more of them than this, their names do not fit side by side.
 const NAMES: usize = 12;
 
-const INK: RGBColor = RGBColor(45, 52, 60);
-const FAINT: RGBColor = RGBColor(222, 226, 230);
-const FAULT: RGBColor = RGBColor(232, 138, 56);
 const BLUE: RGBColor = RGBColor(38, 110, 190);
 const GREEN: RGBColor = RGBColor(30, 145, 95);
 const VIOLET: RGBColor = RGBColor(120, 80, 170);
-const RED: RGBColor = RGBColor(200, 30, 45);
 
-type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 type Chart<'a> = ChartContext<'a, SVGBackend<'a>, Cartesian2d<RangedCoordf64, LogCoord<f64>>>;
-type Drawn<T> = std::result::Result<T, DrawingAreaErrorKind<std::io::Error>>;
 
 /// Draws it.
 pub(super) fn draw(path: &Path, tally: &Tally, title: &str, options: &Options) -> Result<()> {
@@ -229,10 +223,6 @@ impl Picture<'_> {
         }
         Ok(())
     }
-}
-
-fn style<'a>(size: u32, color: RGBColor) -> TextStyle<'a> {
-    ("sans-serif", size).into_font().color(&color)
 }
 
 fn seconds(moment: Moment) -> f64 {
