@@ -5,9 +5,9 @@ use std::process::ExitCode;
 use anyhow::Result;
 use clap::{Parser, Subcommand};
 
-use crate::drill;
 use crate::fleet::{self, InstanceOptions};
 use crate::freshness;
+use crate::{bench, drill};
 
 /// Measures Alacena and breaks it, from outside.
 #[derive(Parser)]
@@ -23,6 +23,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    Bench(bench::Options),
     Freshness(freshness::Options),
     Drill(drill::Options),
     /// One instance of the service, for the laboratory's own use
@@ -60,6 +61,7 @@ fn execute(command: Command) -> Result<Outcome> {
         .enable_all()
         .build()?;
     match command {
+        Command::Bench(options) => runtime.block_on(bench::run(options)),
         Command::Drill(options) => runtime.block_on(drill::run(options)),
         Command::Freshness(options) => runtime.block_on(freshness::run(options)),
         Command::Instance(options) => {

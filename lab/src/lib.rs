@@ -14,12 +14,16 @@
 //! - `traffic`: clients of the service, and what they saw.
 //! - [`freshness`]: several instances under load and faults, and how stale what they answer is.
 //! - [`drill`]: Redis broken in every way there is, under load, and a verdict.
+//! - [`bench`]: the service with each cache backend and without, and what that costs and gains.
+//! - `foreign`: a service that somebody else runs.
 //! - [`cli`]: the command line of `alacena-lab`.
 
+pub mod bench;
 pub mod cli;
 pub mod contract;
 pub mod drill;
 pub mod fleet;
+mod foreign;
 pub mod freshness;
 pub mod history;
 pub mod model;

@@ -8,7 +8,7 @@ use super::outcome::{Millis, SideOutcome, Window};
 use super::report::{Entry, Report, p99, recovery};
 use crate::text::grouped;
 
-const STYLE: &str = include_str!("page.css");
+const STYLE: &str = include_str!("../page.css");
 
 /// The page.
 ///

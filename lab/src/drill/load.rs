@@ -13,7 +13,7 @@ use super::samples::{End, Sample, Samples};
 use super::scene::Side;
 use crate::history::fleet::Moment;
 use crate::traffic::{
-    Asked, Clients, Failed, Leaver, Notes, Record, Source, Stage, Thing, Visitor, Whom, Work,
+    Asked, Clients, Failed, Leaver, Notes, Record, Source, Stage, Thing, Visitor, Whom, Work, Zipf,
 };
 
 /// How many clients a side has.
@@ -28,10 +28,6 @@ pub(super) const ROWS: usize = 100;
 /// How many products a client lets live at once.
 const LEAVERS: usize = 2;
 
-/// How much rarer a row is asked for than the one before it: the n-th is asked for as often as the
-/// first, divided by n to this power (Zipf's law).
-const SKEW: f64 = 0.99;
-
 /// What clients of a side ask for.
 #[derive(Debug)]
 struct Mix {
@@ -39,30 +35,23 @@ struct Mix {
     rate: f64,
     /// Of a hundred requests.
     writes: u8,
-    /// How likely it is that a row is one of the first so many.
-    rows: Vec<f64>,
+    /// Which of the rows.
+    rows: Zipf,
 }
 
 impl Mix {
     fn new(options: &Options) -> Self {
-        let weights = (1..=ROWS).map(|rank| (rank as f64).powf(-SKEW));
-        let sums = weights.scan(0.0, |sum, weight| {
-            *sum += weight;
-            Some(*sum)
-        });
-        let sums: Vec<f64> = sums.collect();
-        let all = sums.last().copied().unwrap_or(1.0);
         Self {
             rate: f64::from(options.rate),
             writes: options.writes,
-            rows: sums.into_iter().map(|sum| sum / all).collect(),
+            rows: Zipf::over(ROWS),
         }
     }
 
     /// A user or a product.
     fn thing(&self) -> Thing {
         let luck = fastrand::f64();
-        let index = self.rows.partition_point(|&sum| sum <= luck) as u32;
+        let index = self.rows.row(luck) as u32;
         if fastrand::bool() {
             Thing::User(index)
         } else {
@@ -349,28 +338,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_first_rows_are_asked_for_most() {
-        let rows = 1..=ROWS;
-        let weight = |rank: usize| (rank as f64).powf(-SKEW);
-        let all: f64 = rows.map(weight).sum();
-        let mix = Mix {
-            rate: 1.0,
-            writes: 5,
-            rows: vec![weight(1) / all, 1.0],
-        };
-        let draws = 20_000;
-        let first =
-            (0..draws).filter(|_| matches!(mix.thing(), Thing::User(0) | Thing::Product(0)));
-        let share = first.count() as f64 / f64::from(draws);
-        assert!((share - weight(1) / all).abs() < 0.02, "{share}");
-    }
-
-    #[test]
     fn as_many_requests_are_due_as_were_asked_for() {
         let mix = Mix {
             rate: 50.0,
             writes: 5,
-            rows: vec![1.0],
+            rows: Zipf::over(1),
         };
         let all: Duration = (0..20_000).map(|_| mix.gap()).sum();
         assert!((all.as_secs_f64() - 400.0).abs() < 40.0, "{all:?}");

@@ -1,13 +1,14 @@
 //! What can be asked of `alacena-lab drill`.
 
 use std::collections::HashSet;
-use std::net::{SocketAddr, ToSocketAddrs};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
 use super::scenario::{Scenario, ScenarioError};
 use crate::fleet::Mutant;
+use crate::foreign::{self, AdminOptions};
 use crate::traffic::Credentials;
 
 /// Break Redis in every way there is, under load, and see what the service makes of it
@@ -41,7 +42,7 @@ pub struct Options {
 
     /// A running instance of the service to put to it instead, http://HOST:PORT; once for each
     /// instance. Rows are made there, and removed again
-    #[arg(long, value_name = "URL", value_parser = target, requires = "proxy")]
+    #[arg(long, value_name = "URL", value_parser = foreign::address, requires = "proxy")]
     pub target: Vec<SocketAddr>,
 
     /// Where the proxy listens that the target is to use for its Redis; once for each target
@@ -49,28 +50,12 @@ pub struct Options {
     pub proxy: Vec<SocketAddr>,
 
     /// The same service with the memory backend, to compare the target's speed with
-    #[arg(long, value_name = "URL", value_parser = target, requires = "target")]
+    #[arg(long, value_name = "URL", value_parser = foreign::address, requires = "target")]
     pub reference: Option<SocketAddr>,
 
-    /// An admin of the target
-    #[arg(
-        long,
-        value_name = "EMAIL",
-        default_value = "admin@example.com",
-        requires = "target"
-    )]
-    pub email: String,
-
-    /// Their password
-    #[arg(
-        long,
-        value_name = "PASSWORD",
-        env = "ALACENA_LAB_PASSWORD",
-        hide_env_values = true,
-        default_value = "admin123",
-        hide_default_value = true
-    )]
-    pub password: String,
+    /// Who may do anything at targets.
+    #[command(flatten)]
+    pub admin: AdminOptions,
 
     /// How many requests each side is sent in a second
     #[arg(long, value_name = "N", default_value_t = 500, value_parser = clap::value_parser!(u32).range(1..=20_000))]
@@ -167,21 +152,8 @@ impl Options {
         if self.target.is_empty() {
             return Credentials::of_tests();
         }
-        Credentials {
-            email: self.email.clone(),
-            password: self.password.clone(),
-        }
+        self.admin.credentials()
     }
-}
-
-fn target(url: &str) -> Result<SocketAddr, String> {
-    let host = url
-        .strip_prefix("http://")
-        .map(|rest| rest.trim_end_matches('/'));
-    let addresses = host.and_then(|host| host.to_socket_addrs().ok());
-    let address = addresses.and_then(|mut addresses| addresses.next());
-    address
-        .ok_or_else(|| "is not of the form http://HOST:PORT, or nobody knows the host".to_owned())
 }
 
 fn factor(text: &str) -> Result<f64, String> {

@@ -10,10 +10,12 @@ mod stage;
 mod thing;
 mod visitor;
 mod writes;
+mod zipf;
 
-pub(crate) use client::{Client, Source};
+pub(crate) use client::{Answer, Client, Source};
 pub(crate) use clients::{Clients, Work};
 pub(crate) use record::{Clock, Failed, Notes, Record, assembled};
-pub(crate) use stage::{Credentials, HOT, Leaver, Stage};
+pub(crate) use stage::{Credentials, HOT, Leaver, Stage, log_in};
 pub(crate) use thing::{Thing, ThingRead};
 pub(crate) use visitor::{Asked, Visitor, Whom};
+pub(crate) use zipf::Zipf;

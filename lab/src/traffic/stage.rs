@@ -274,7 +274,8 @@ pub(crate) fn id_of(made: &Answer) -> Option<i64> {
     document["id"].as_i64()
 }
 
-async fn log_in(address: SocketAddr, admin: &Credentials) -> Result<HeaderValue> {
+/// Logs in. Answers the whole `Authorization`.
+pub(crate) async fn log_in(address: SocketAddr, admin: &Credentials) -> Result<HeaderValue> {
     let form = [("username", &admin.email), ("password", &admin.password)];
     let mut request = Request::new(Full::from(serde_urlencoded::to_string(form)?));
     *request.method_mut() = Method::POST;

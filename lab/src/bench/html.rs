@@ -1,0 +1,228 @@
+//! The report as one page that needs nothing else.
+
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+
+use super::chart::Picture;
+use super::report::{Entry, Figures, Outcome, Report, Spread};
+use crate::text::grouped;
+
+const STYLE: &str = include_str!("../page.css");
+
+/// The page.
+pub(super) fn page(report: &Report, pictures: &[Picture]) -> String {
+    let page = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                title { "Alacena: what a cache costs and gains" }
+                style { (PreEscaped(STYLE)) }
+            }
+            body {
+                header {
+                    h1 { "What a cache costs and gains" }
+                    p { (summary(report)) }
+                }
+                main {
+                    @if let Some(warning) = warning(report) { p.whys { (warning) } }
+                    @for picture in pictures {
+                        section id=(picture.name) {
+                            h2 { (picture.title) }
+                            p { (picture.note) }
+                            figure role="img" aria-label=(picture.title) { (PreEscaped(&picture.svg)) }
+                        }
+                    }
+                    section id="figures" {
+                        h2 { "Figures" }
+                        p.note { (legend(report)) }
+                        @for entry in &report.workloads { (workload(entry)) }
+                    }
+                    (how_to_read())
+                }
+            }
+        }
+    };
+    page.into_string()
+}
+
+fn summary(report: &Report) -> String {
+    let machine = &report.machine;
+    format!(
+        "Alacena {}, {}; {} ({} cores, {} GiB, Linux {}); {}. {} users, {} rounds of {} s, {} connections.",
+        report.version,
+        report.database,
+        machine.processor,
+        machine.cores,
+        machine.memory_bytes >> 30,
+        machine.kernel,
+        report.began,
+        grouped(report.extent.rows.into()),
+        report.extent.rounds,
+        report.extent.slice_seconds,
+        report.extent.connections,
+    )
+}
+
+/// What whoever reads the figures must know.
+fn warning(report: &Report) -> Option<String> {
+    let mut all = Vec::new();
+    if report.failed() > 0 {
+        let failed = grouped(report.failed());
+        all.push(format!(
+            "{failed} requests failed, and the figures say nothing of those."
+        ));
+    }
+    if report.is_quick {
+        all.push("Measured quickly: figures are less exact than they look.".to_owned());
+    }
+    if report.machine.load_before > 0.5 {
+        let load = report.machine.load_before;
+        all.push(format!(
+            "The machine was busy before it began (load {load:.1})."
+        ));
+    }
+    (!all.is_empty()).then(|| all.join(" "))
+}
+
+fn legend(report: &Report) -> String {
+    format!(
+        "Medians of all rounds, with the worst and the best in brackets; × says how many times as good as \
+         {} in the same round. Times in ms.",
+        report.reference
+    )
+}
+
+fn workload(entry: &Entry) -> Markup {
+    html! {
+        h3 { (entry.name.name()) }
+        p { (entry.about) "." }
+        @for outcome in &entry.targets {
+            @if let Some(why) = &outcome.left_out {
+                p.whys { (outcome.name) " is left out: " (why) "." }
+            }
+        }
+        @let closed = entry.targets.iter().filter_map(|outcome| Some((outcome, outcome.closed.as_ref()?)));
+        @let open = entry.targets.iter().filter_map(|outcome| Some((outcome, outcome.open.as_ref()?)));
+        (figures("As fast as it answers (closed loop)", closed.collect()))
+        @let rate = entry.rate.map_or_else(String::new, |rate| grouped(rate as u64));
+        (figures(&format!("At {rate} requests a second (open loop)"), open.collect()))
+    }
+}
+
+fn figures(caption: &str, all: Vec<(&Outcome, &Figures)>) -> Markup {
+    let heads = [
+        "target",
+        "requests",
+        "failed",
+        "answers/s",
+        "×",
+        "mean",
+        "×",
+        "p50",
+        "p99",
+        "p99.9",
+        "longest",
+        "hits",
+        "queries",
+        "to Redis",
+        "CPU µs",
+        "Redis CPU µs",
+        "MiB",
+    ];
+    html! {
+        @if !all.is_empty() {
+            div.wide {
+                table {
+                    caption { (caption) }
+                    thead { tr { @for head in heads { th scope="col" { (head) } } } }
+                    tbody {
+                        @for (outcome, figures) in all { (row(outcome, figures)) }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn row(outcome: &Outcome, figures: &Figures) -> Markup {
+    let cost = &figures.cost;
+    html! {
+        tr {
+            th scope="row" { (outcome.name) }
+            td { (grouped(figures.requests)) }
+            td { (grouped(figures.failed)) }
+            td { (whole(figures.throughput)) }
+            td { (ratio(figures.throughput_ratio)) }
+            td { (times(figures.mean)) }
+            td { (ratio(figures.speed_up)) }
+            td { (times(figures.p50)) }
+            td { (times(figures.p99)) }
+            td { (format!("{:.3}", figures.p999)) }
+            td { (format!("{:.1}", figures.longest)) }
+            td { (figures.hit_rate.map_or_else(dash, |rate| format!("{rate:.1}%"))) }
+            td { (cost.queries.map_or_else(dash, |spread| format!("{:.3}", spread.median))) }
+            td { (cost.redis_commands.map_or_else(dash, |spread| format!("{:.3}", spread.median))) }
+            td { (cost.cpu_us.map_or_else(dash, whole)) }
+            td { (cost.redis_cpu_us.map_or_else(dash, whole)) }
+            td { (cost.memory_bytes.map_or_else(dash, |bytes| (bytes >> 20).to_string())) }
+        }
+    }
+}
+
+fn how_to_read() -> Markup {
+    html! {
+        details {
+            summary { "How this was measured" }
+            p {
+                "Each target is a process of its own on this machine, with the same rows, and is sent the same \
+                 requests. They take turns within a round, and begin in another order in each; so what slows \
+                 the machine down slows all of them. Clients and servers share the machine: where a target \
+                 needs little, the clients are what is measured, and the cost of a request says more than the \
+                 answers in a second."
+            }
+            p {
+                "Closed loop: each connection sends the next request when the last is answered. Open loop: \
+                 requests are due at times that do not wait for answers, at half of what the slowest target \
+                 answers; one that is due while all connections wait is sent late, and has waited too. Before \
+                 each measurement everything that will be asked for is read once, and then the target is \
+                 asked for a while as in the closed loop; what comes of that is dropped. The workloads cold, \
+                 stampede and warming begin with nothing cached instead."
+            }
+            p {
+                "Queries and commands are the service's own counts, time and memory are what the operating \
+                 system says of its process. A dash: that cannot be seen from outside."
+            }
+        }
+    }
+}
+
+fn dash() -> String {
+    "-".to_owned()
+}
+
+fn whole(spread: Spread) -> String {
+    let [median, least, most] =
+        [spread.median, spread.least, spread.most].map(|figure| grouped(figure.round() as u64));
+    format!("{median} ({least}–{most})")
+}
+
+fn times(spread: Spread) -> String {
+    let Spread {
+        median,
+        least,
+        most,
+    } = spread;
+    format!("{median:.3} ({least:.3}–{most:.3})")
+}
+
+fn ratio(spread: Option<Spread>) -> String {
+    spread.map_or_else(dash, |spread| {
+        let Spread {
+            median,
+            least,
+            most,
+        } = spread;
+        format!("{median:.2} ({least:.2}–{most:.2})")
+    })
+}
