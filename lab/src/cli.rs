@@ -24,6 +24,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Bench(bench::Options),
+    Report(bench::ReportOptions),
     Freshness(freshness::Options),
     Drill(drill::Options),
     /// One instance of the service, for the laboratory's own use
@@ -62,6 +63,7 @@ fn execute(command: Command) -> Result<Outcome> {
         .build()?;
     match command {
         Command::Bench(options) => runtime.block_on(bench::run(options)),
+        Command::Report(options) => bench::report(&options),
         Command::Drill(options) => runtime.block_on(drill::run(options)),
         Command::Freshness(options) => runtime.block_on(freshness::run(options)),
         Command::Instance(options) => {

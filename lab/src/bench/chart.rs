@@ -110,7 +110,7 @@ impl Drawing<'_> {
                     length: server.median,
                 }];
                 parts.extend(redis.map(|redis| Part {
-                    color: REDIS.mix(0.45).into(),
+                    color: REDIS.mix(0.45),
                     length: redis.median,
                 }));
                 Some(Bar {
@@ -321,6 +321,7 @@ fn curves(area: &Area<'_>, title: &str, lines: &[(&str, RGBAColor, &[Tick])]) ->
         .axis_style(INK)
         .label_style(style(12, INK))
         .x_labels(PARTS.len())
+        .y_labels(4)
         .x_label_formatter(&|x| PARTS.get(x.round() as usize).unwrap_or(&"").to_string())
         .y_label_formatter(&|y| format!("{y}"))
         .draw()?;

@@ -28,10 +28,11 @@ mod workload;
 
 use std::fs;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime};
 
 use anyhow::{Context, Result};
+use clap::Args;
 
 pub use options::{Backend, Options, Target};
 pub use workload::Workload;
@@ -40,6 +41,9 @@ use crate::cli::Outcome;
 use chart::Picture;
 use report::{Machine, Report};
 use scene::Scene;
+
+/// What the figures are written to.
+const FILE: &str = "bench.json";
 
 /// Runs `alacena-lab bench`.
 ///
@@ -51,25 +55,53 @@ pub async fn run(options: Options) -> Result<Outcome> {
         eprintln!("alacena-lab: bench: {mistake}");
         return Ok(Outcome::WrongUsage);
     }
-    for folder in [Some(&options.output), options.plots.as_ref()]
-        .into_iter()
-        .flatten()
-    {
-        fs::create_dir_all(folder)
-            .with_context(|| format!("making the folder {}", folder.display()))?;
-    }
     let (machine, began) = (Machine::this()?, (SystemTime::now(), Instant::now()));
     let mut scene = Scene::set(&options).await?;
     let measured = measure::measure(&mut scene, &options).await?;
     let report = Report::new(&options, &scene, machine, began, measured);
     drop(scene);
 
-    let pictures = chart::all(&report).context("drawing")?;
     let folder = &options.output;
     let json = serde_json::to_string_pretty(&report).context("the report")?;
-    write(folder, "bench.json", &json)?;
-    write(folder, "bench.html", &html::page(&report, &pictures))?;
-    if let Some(plots) = &options.plots {
+    write(folder, FILE, &json)?;
+    publish(&report, folder, options.plots.as_deref())?;
+    Ok(match report.failed() {
+        0 => Outcome::Kept,
+        _ => Outcome::Broken,
+    })
+}
+
+/// Draw the report of an earlier benchmark anew, and print its tables
+#[derive(Args, Clone, Debug)]
+pub struct ReportOptions {
+    /// The folder that `bench` wrote to, with bench.json in it
+    #[arg(value_name = "FOLDER", default_value = "bench")]
+    folder: PathBuf,
+
+    /// Where to write the pictures as files too (SVG)
+    #[arg(long, value_name = "FOLDER")]
+    plots: Option<PathBuf>,
+}
+
+/// Runs `alacena-lab report`.
+///
+/// # Errors
+///
+/// There is no such report, it is of another format, or a file could not be written.
+pub fn report(options: &ReportOptions) -> Result<Outcome> {
+    let path = options.folder.join(FILE);
+    let json = fs::read_to_string(&path)
+        .with_context(|| format!("reading {} (`alacena-lab bench` makes one)", path.display()))?;
+    let report = Report::read(&json).with_context(|| format!("reading {}", path.display()))?;
+    publish(&report, &options.folder, options.plots.as_deref())?;
+    Ok(Outcome::Kept)
+}
+
+/// Draws a report, and prints its tables.
+fn publish(report: &Report, folder: &Path, plots: Option<&Path>) -> Result<()> {
+    let pictures = chart::all(report).context("drawing")?;
+    write(folder, "bench.html", &html::page(report, &pictures))?;
+    if let Some(plots) = plots {
         for Picture { name, svg, .. } in &pictures {
             write(plots, &format!("{name}.svg"), svg)?;
         }
@@ -81,13 +113,13 @@ pub async fn run(options: Options) -> Result<Outcome> {
         report.tables(),
         folder.display()
     );
-    Ok(match report.failed() {
-        0 => Outcome::Kept,
-        _ => Outcome::Broken,
-    })
+    Ok(())
 }
 
+/// Writes a file, in a folder that need not be there yet.
 fn write(folder: &Path, name: &str, text: &str) -> Result<()> {
+    fs::create_dir_all(folder)
+        .with_context(|| format!("making the folder {}", folder.display()))?;
     let path = folder.join(name);
     fs::write(&path, text).with_context(|| format!("writing {}", path.display()))
 }

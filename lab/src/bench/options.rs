@@ -7,7 +7,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::workload::Workload;
 use crate::foreign::{self, AdminOptions};
@@ -64,7 +64,7 @@ pub struct Options {
     #[arg(long)]
     pub quick: bool,
 
-    /// How many users are asked for [default: 1000]
+    /// How many users are asked for [default: 1000; 400 with --quick]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(100..=1_000_000))]
     pub rows: Option<u32>,
 
@@ -72,7 +72,7 @@ pub struct Options {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub rounds: Option<u16>,
 
-    /// How long one takes [default: 1.5s; 200ms with --quick]
+    /// How long one takes [default: 1.5s; 150ms with --quick]
     #[arg(long, value_name = "TIME", value_parser = time)]
     pub slice: Option<Duration>,
 
@@ -163,7 +163,7 @@ impl FromStr for Target {
 }
 
 /// How much is measured.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 pub(super) struct Extent {
     pub(super) rows: u32,
     pub(super) rounds: u16,
@@ -193,9 +193,9 @@ impl Options {
         let usual = |quick: f64, full: f64| if self.quick { quick } else { full };
         let slice = self
             .slice
-            .map_or(usual(0.2, 1.5), |time| time.as_secs_f64());
+            .map_or(usual(0.15, 1.5), |time| time.as_secs_f64());
         Extent {
-            rows: self.rows.unwrap_or(1000),
+            rows: self.rows.unwrap_or(if self.quick { 400 } else { 1000 }),
             rounds: self.rounds.unwrap_or(if self.quick { 3 } else { 7 }),
             slice_seconds: slice,
             warm_up_seconds: slice / 4.0,

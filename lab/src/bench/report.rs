@@ -3,10 +3,10 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use hdrhistogram::Histogram;
 use procfs::{Current, LoadAverage, Meminfo};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::measure::{Measured, Sample, Series};
 use super::options::{Extent, Options};
@@ -26,16 +26,16 @@ const REFERENCE: &str = "off";
 const TICKS: u32 = 6;
 
 /// All that was measured.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Deserialize, Serialize)]
 pub(super) struct Report {
     format: u32,
     /// Of Alacena.
-    pub(super) version: &'static str,
+    pub(super) version: String,
     pub(super) began: String,
     pub(super) took_seconds: f64,
     pub(super) is_quick: bool,
     pub(super) machine: Machine,
-    pub(super) database: &'static str,
+    pub(super) database: String,
     pub(super) extent: Extent,
     /// The target that others are told as a multiple of.
     pub(super) reference: String,
@@ -43,7 +43,7 @@ pub(super) struct Report {
 }
 
 /// Where it was measured.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Deserialize, Serialize)]
 pub(super) struct Machine {
     pub(super) processor: String,
     pub(super) cores: usize,
@@ -54,17 +54,17 @@ pub(super) struct Machine {
 }
 
 /// What was measured with a workload.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Deserialize, Serialize)]
 pub(super) struct Entry {
     pub(super) name: Workload,
-    pub(super) about: &'static str,
+    pub(super) about: String,
     /// How many requests a second were due in the open loop.
     pub(super) rate: Option<f64>,
     pub(super) targets: Vec<Outcome>,
 }
 
 /// What was measured of a target.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Deserialize, Serialize)]
 pub(super) struct Outcome {
     pub(super) name: String,
     /// Why the workload was not put to it.
@@ -76,7 +76,7 @@ pub(super) struct Outcome {
 }
 
 /// A figure's median over all rounds, and its extremes.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Serialize)]
 pub(super) struct Spread {
     pub(super) median: f64,
     pub(super) least: f64,
@@ -84,12 +84,12 @@ pub(super) struct Spread {
 }
 
 /// What became of the requests of all rounds. Times are in milliseconds.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Deserialize, Serialize)]
 pub(super) struct Figures {
     pub(super) requests: u64,
     pub(super) failed: u64,
     /// Why the first of them failed.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) why: Option<String>,
     pub(super) answers: Answers,
     /// Of the reads, in percent, if the target says where answers come from.
@@ -111,12 +111,12 @@ pub(super) struct Figures {
     /// Parts of all requests, and how long none of them took longer than.
     pub(super) curve: Vec<Tick>,
     /// Reads over time, all rounds together.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) course: Vec<Moment>,
 }
 
 /// What one request takes of servers, where it can be seen.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Deserialize, Serialize)]
 pub(super) struct Costs {
     pub(super) queries: Option<Spread>,
     pub(super) redis_commands: Option<Spread>,
@@ -127,13 +127,13 @@ pub(super) struct Costs {
     pub(super) memory_bytes: Option<u64>,
 }
 
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 pub(super) struct Tick {
     pub(super) part: f64,
     pub(super) ms: f64,
 }
 
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 pub(super) struct Moment {
     /// The end of a slot, counted from the first request.
     pub(super) seconds: f64,
@@ -176,18 +176,35 @@ impl Report {
         let entries = measured.into_iter();
         Self {
             format: FORMAT,
-            version: env!("CARGO_PKG_VERSION"),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
             began: humantime::format_rfc3339_seconds(began).to_string(),
             took_seconds: started.elapsed().as_secs_f64(),
             is_quick: options.quick,
             machine,
-            database: scene.database,
+            database: scene.database.to_owned(),
             extent: options.extent(),
             reference: names[reference].to_owned(),
             workloads: entries
                 .map(|measured| Entry::new(&measured, &names, reference))
                 .collect(),
         }
+    }
+
+    /// What was written earlier.
+    ///
+    /// # Errors
+    /// It is no report, or one of another format.
+    pub(super) fn read(json: &str) -> Result<Self> {
+        #[derive(Deserialize)]
+        struct Head {
+            format: u32,
+        }
+        let Head { format } = serde_json::from_str(json).context("this is no report")?;
+        ensure!(
+            format == FORMAT,
+            "it has format {format}, and this program reads format {FORMAT}"
+        );
+        Ok(serde_json::from_str(json)?)
     }
 
     /// Requests that were not answered as they should have been.
@@ -227,7 +244,7 @@ impl Entry {
         let outcomes = names.iter().zip(&measured.targets);
         Self {
             name: measured.workload,
-            about: measured.workload.about(),
+            about: measured.workload.about().to_owned(),
             rate: measured.rate,
             targets: outcomes
                 .map(|(name, series)| Outcome::new(name, series, reference, measured.workload))

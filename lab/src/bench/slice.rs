@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::workload::Ask;
 use crate::traffic::Source;
@@ -15,7 +15,7 @@ const LONGEST: Duration = Duration::from_secs(60);
 pub(super) const SLOT: Duration = Duration::from_millis(100);
 
 /// Where answers came from.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Answers {
     pub(super) near: u64,
     pub(super) far: u64,
@@ -176,7 +176,7 @@ impl Slice {
 }
 
 /// Reads, and those of them that a cache answered.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Reads {
     pub(super) reads: u64,
     pub(super) hits: u64,
