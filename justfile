@@ -37,6 +37,14 @@ freshness *arguments:
 drill *arguments:
     scripts/drill.sh {{ arguments }}
 
+# The service without a cache and with each kind: `just benchmark --quick`
+benchmark *arguments:
+    scripts/benchmark.sh {{ arguments }}
+
+# The tables and pictures of the last benchmark
+report *arguments:
+    scripts/report.sh {{ arguments }}
+
 # What a cache hit costs, over HTTP and by attribute
 bench:
     cargo bench --bench hit
