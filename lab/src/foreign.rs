@@ -45,11 +45,22 @@ impl AdminOptions {
 /// # Errors
 /// It has another form, or nobody knows the host.
 pub(crate) fn address(url: &str) -> Result<SocketAddr, String> {
+    host_and_address(url).map(|(_, address)| address)
+}
+
+/// The host and port that a URL names, and their address.
+///
+/// # Errors
+/// It has another form, or nobody knows the host.
+pub(crate) fn host_and_address(url: &str) -> Result<(&str, SocketAddr), String> {
     let host = url
         .strip_prefix("http://")
         .map(|rest| rest.trim_end_matches('/'));
-    let addresses = host.and_then(|host| host.to_socket_addrs().ok());
-    let address = addresses.and_then(|mut addresses| addresses.next());
-    address
-        .ok_or_else(|| "is not of the form http://HOST:PORT, or nobody knows the host".to_owned())
+    let found = host.and_then(|host| {
+        let addresses: Vec<SocketAddr> = host.to_socket_addrs().ok()?.collect();
+        // `localhost` is two addresses, and most servers listen at the older one.
+        let older = addresses.iter().find(|address| address.is_ipv4());
+        Some((host, *older.or(addresses.first())?))
+    });
+    found.ok_or_else(|| "is not of the form http://HOST:PORT, or nobody knows the host".to_owned())
 }

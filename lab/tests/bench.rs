@@ -93,14 +93,16 @@ fn every_workload_is_put_to_every_backend() {
             for looped in ["closed", "open"] {
                 let has = match looped {
                     "closed" => workload != "warming",
-                    _ => !["cold", "stampede"].contains(&workload),
+                    _ => workload != "stampede",
                 };
                 let figures = figures(&report, workload, backend, looped);
                 assert_eq!(figures.is_object(), has, "{workload} {backend} {looped}");
                 if has {
                     assert_eq!(figures["failed"], 0, "{workload} {backend}: {figures}");
-                    assert!(number(figures, "/requests") > 0.0);
-                    assert!(number(figures, "/p99/median") >= number(figures, "/p50/median"));
+                    assert!(
+                        number(figures, "/times/longest") > number(figures, "/times/p50/least")
+                    );
+                    assert!(number(figures, "/cost/cpu_us/least") > 1.0);
                     assert!(number(figures, "/cost/memory_bytes") > 1e6);
                     assert_eq!(backend == "off", number(figures, "/speed_up/least") == 1.0);
                 }
@@ -130,7 +132,14 @@ fn a_cold_start_is_cold_and_a_warm_cache_warm() {
     let folder = folder();
     let (code, said) = told(&bench(
         folder.path(),
-        &["cold", "uniform", "stampede", "warming", "--writes=0"],
+        &[
+            "cold",
+            "uniform",
+            "stampede",
+            "warming",
+            "--writes=0",
+            "--slice=200ms",
+        ],
     ));
     assert_eq!(code, Some(0), "{said}");
     let report = report(folder.path());
@@ -142,8 +151,14 @@ fn a_cold_start_is_cold_and_a_warm_cache_warm() {
         assert!(number(cold, "/cost/queries/least") >= 1.0, "{backend}");
 
         let warm = figures(&report, "uniform", backend, "closed");
-        let rate = if backend == "off" { 0.0 } else { 100.0 };
-        assert_eq!(number(warm, "/hit_rate"), rate, "{backend}");
+        // On a busy machine Redis may answer too late for one or the other.
+        let rates = if backend == "off" {
+            0.0..=0.0
+        } else {
+            95.0..=100.0
+        };
+        let rate = number(warm, "/hit_rate");
+        assert!(rates.contains(&rate), "{backend}: {rate}%");
 
         let crowd = figures(&report, "stampede", backend, "closed");
         // A crowd is 64, and the check of who asks is a query too where nothing is cached.
@@ -258,6 +273,8 @@ fn another_server_is_asked_what_it_has_routes_for() {
     assert_eq!(report["reference"], "other");
     let uniform = figures(&report, "uniform", "other", "open");
     assert!(number(uniform, "/requests") > 0.0);
+    // It is this very process.
+    assert!(number(uniform, "/cost/cpu_us/least") > 0.0);
     for unknown in ["/hit_rate", "/cost/queries", "/cost/redis_commands"] {
         assert_eq!(uniform.pointer(unknown), Some(&Value::Null), "{unknown}");
     }
@@ -286,6 +303,41 @@ fn failed_requests_fail_the_benchmark() {
     assert!(said.contains("requests failed: answered 500"), "{said}");
     let page = fs::read_to_string(folder.path().join("bench.html")).expect("a page");
     assert!(page.contains("requests failed"), "and the page says so");
+}
+
+#[test]
+fn who_answers_nothing_is_left_out_and_the_others_are_not() {
+    let folder = folder();
+    let target = format!("--target=other=http://{}", other_server(0));
+    let arguments = ["uniform", "--backend=off", &target];
+    let (code, said) = told(&bench(folder.path(), &arguments));
+    assert_eq!(code, Some(0), "{said}");
+    let report = report(folder.path());
+    let entry = by_name(&report["workloads"], "uniform");
+    assert_eq!(
+        by_name(&entry["targets"], "other")["left_out"],
+        "answered 500"
+    );
+    let off = figures(&report, "uniform", "off", "open");
+    assert!(number(off, "/times/p50/median") > 0.0);
+    assert!(
+        number(entry, "/rate") > 20.0,
+        "it is not the slowest: {entry}"
+    );
+}
+
+#[test]
+fn at_a_low_rate_nothing_may_be_due_and_that_is_no_error() {
+    let folder = folder();
+    let target = format!("--target=other=http://{}", other_server(100));
+    let arguments = ["uniform", "--targets-only", &target, "--rate=1"];
+    let (code, said) = told(&bench(folder.path(), &arguments));
+    assert_eq!(code, Some(0), "{said}");
+    let closed = number(
+        figures(&report(folder.path()), "uniform", "other", "closed"),
+        "/requests",
+    );
+    assert!(closed > 1.0);
 }
 
 #[test]

@@ -8,8 +8,8 @@ const HEAD: i32 = 34;
 const BAR: i32 = 24;
 const FOOT: i32 = 10;
 /// What is left and right of the bars, for names and figures.
-const LEFT: i32 = 100;
-const RIGHT: i32 = 190;
+const LEFT: i32 = 124;
+const RIGHT: i32 = 220;
 
 /// A bar.
 pub(super) struct Bar {

@@ -4,7 +4,7 @@ use anyhow::{Result, anyhow};
 use plotters::prelude::*;
 
 use super::bars::{Bar, Part, bars, height};
-use super::report::{Entry, Figures, Moment, Outcome, Report, Spread, Tick};
+use super::report::{Entry, Moment, Outcome, Report, Spread, Tick};
 use crate::paint::{Area, Drawn, FAINT, INK, style};
 use crate::text::grouped;
 
@@ -15,6 +15,10 @@ const PANEL: u32 = 300;
 const COLUMNS: usize = 2;
 /// What is above a panel.
 const HEAD: u32 = 30;
+/// Names in a line of a legend, and what each takes.
+const NAMES: usize = 7;
+const NAME_WIDTH: i32 = 145;
+const NAME_HEIGHT: u32 = 20;
 /// The parts of requests that a curve has names for: one, nine tenths, and so on; each takes as much
 /// room as all that it leaves out.
 const PARTS: [&str; 5] = ["0%", "90%", "99%", "99.9%", "99.99%"];
@@ -60,11 +64,11 @@ type Panel = (String, Vec<Bar>);
 impl Drawing<'_> {
     fn response_times(&self) -> Drawn<Option<Picture>> {
         let panels = self.panels(|_, outcome| {
-            let mean = outcome.paced()?.mean;
+            let mean = outcome.paced()?.times.as_ref()?.mean;
             Some((mean, format!("{:.3} ms", mean.median)))
         });
-        let note = "On average, asked at the same rate (cold and stampede: as fast as possible); the median \
-                    of all rounds, with the best and the worst of them.";
+        let note = "On average, asked at the same rate (stampede: by a crowd at once); the median of all \
+                    rounds, with the best and the worst of them.";
         grid_of_bars("response-time", "Response time", note.to_owned(), &panels)
     }
 
@@ -96,15 +100,16 @@ impl Drawing<'_> {
     fn cost(&self) -> Drawn<Option<Picture>> {
         let panels = self.report.workloads.iter().map(|entry| {
             let bars = self.measured(entry).filter_map(|(outcome, color)| {
-                let cost = &outcome.paced()?.cost;
+                let cost = &outcome.fast()?.cost;
                 let (server, redis) = (cost.cpu_us?, cost.redis_cpu_us);
-                let count = |spread: Option<Spread>| spread.map_or(0.0, |spread| spread.median);
-                let label = format!(
-                    "{:.0} µs, {:.2} queries, {:.2} to Redis",
-                    server.median + count(redis),
-                    count(cost.queries),
-                    count(cost.redis_commands)
-                );
+                let all = server.median + redis.map_or(0.0, |redis| redis.median);
+                let counts = [(cost.queries, "queries"), (cost.redis_commands, "to Redis")];
+                let mut label = format!("{all:.0} µs");
+                for (count, of) in counts {
+                    if let Some(count) = count {
+                        label += &format!(", {:.2} {of}", count.median);
+                    }
+                }
                 let mut parts = vec![Part {
                     color,
                     length: server.median,
@@ -140,17 +145,19 @@ impl Drawing<'_> {
             })
             .collect();
         let picture = |svg: &mut String| {
-            let height = PANEL * entries.len().div_ceil(COLUMNS) as u32;
-            let root = SVGBackend::with_string(svg, (WIDTH, height)).into_drawing_area();
+            let rows = entries.len().div_ceil(COLUMNS);
+            let size = (WIDTH, self.legend_height() + PANEL * rows as u32);
+            let root = SVGBackend::with_string(svg, size).into_drawing_area();
             root.fill(&WHITE)?;
-            let areas = root.split_evenly((entries.len().div_ceil(COLUMNS), COLUMNS));
+            let areas = self.legend(&root)?.split_evenly((rows, COLUMNS));
             for (entry, area) in entries.iter().zip(&areas) {
                 let lines = self.measured(entry).filter_map(|(outcome, color)| {
-                    Some((outcome.name.as_str(), color, &outcome.paced()?.curve[..]))
+                    let times = outcome.paced()?.times.as_ref()?;
+                    (!times.curve.is_empty()).then_some((color, &times.curve[..]))
                 });
                 let how = match entry.rate {
                     Some(rate) => format!("{}, {}/s", entry.name.name(), grouped(rate as u64)),
-                    None => format!("{}, as fast as possible", entry.name.name()),
+                    None => format!("{}, a crowd at once", entry.name.name()),
                 };
                 curves(area, &how, &lines.collect::<Vec<_>>())?;
             }
@@ -175,26 +182,26 @@ impl Drawing<'_> {
         let warming = self.report.workloads.iter().flat_map(|entry| {
             self.measured(entry).filter_map(|(outcome, color)| {
                 let course = &outcome.open.as_ref()?.course;
-                (!course.is_empty()).then_some((outcome.name.as_str(), color, &course[..]))
+                (!course.is_empty()).then_some((color, &course[..]))
             })
         });
-        let lines: Vec<(&str, RGBAColor, &[Moment])> = warming.collect();
+        let lines: Vec<(RGBAColor, &[Moment])> = warming.collect();
         let ends = lines
             .iter()
-            .filter_map(|(_, _, course)| Some(course.last()?.seconds));
-        let Some(end) = ends.reduce(f64::max) else {
+            .filter_map(|(_, course)| Some(course.last()?.seconds));
+        let Some(end) = ends.reduce(f64::min) else {
             return Ok(None);
         };
         let picture = |svg: &mut String| {
-            let root = SVGBackend::with_string(svg, (WIDTH, PANEL + 40)).into_drawing_area();
+            let size = (WIDTH, self.legend_height() + PANEL);
+            let root = SVGBackend::with_string(svg, size).into_drawing_area();
             root.fill(&WHITE)?;
-            let names = lines.iter().map(|(name, color, _)| (*name, *color));
-            let area = head(&root, "Reads answered out of the cache", names)?;
+            let area = self.legend(&root)?;
             let mut chart = ChartBuilder::on(&area)
                 .margin_right(24)
                 .x_label_area_size(30)
                 .y_label_area_size(60)
-                .build_cartesian_2d(0.0..end, 0.0..100.0)?;
+                .build_cartesian_2d(0.0..end, -2.0..102.0)?;
             chart
                 .configure_mesh()
                 .disable_x_mesh()
@@ -206,7 +213,7 @@ impl Drawing<'_> {
                 .x_label_formatter(&|x| format!("{x:.1} s"))
                 .y_label_formatter(&|y| format!("{y:.0}%"))
                 .draw()?;
-            for (_, color, course) in &lines {
+            for (color, course) in &lines {
                 let points = course
                     .iter()
                     .filter(|moment| moment.reads.reads > 0)
@@ -245,17 +252,33 @@ impl Drawing<'_> {
         panels.collect()
     }
 
+    fn names(&self) -> impl Iterator<Item = (&str, RGBAColor)> {
+        let entry = self.report.workloads.iter().take(1);
+        let targets = entry.flat_map(|entry| self.measured(entry));
+        targets.map(|(outcome, color)| (outcome.name.as_str(), color))
+    }
+
+    fn legend_height(&self) -> u32 {
+        let lines = self.names().count().div_ceil(NAMES);
+        lines as u32 * NAME_HEIGHT + 8
+    }
+
+    /// What the colours of curves mean. What is left is for the curves.
+    fn legend<'b>(&self, area: &Area<'b>) -> Drawn<Area<'b>> {
+        let (head, rest) = area.split_vertically(self.legend_height());
+        for (number, (name, color)) in self.names().enumerate() {
+            let x = 60 + (number % NAMES) as i32 * NAME_WIDTH;
+            let y = 8 + (number / NAMES) as i32 * NAME_HEIGHT as i32;
+            head.draw(&Rectangle::new([(x, y), (x + 12, y + 12)], color.filled()))?;
+            head.draw_text(name, &style(13, INK), (x + 18, y - 1))?;
+        }
+        Ok(rest)
+    }
+
     /// The targets, in their colours.
     fn measured<'a>(&self, entry: &'a Entry) -> impl Iterator<Item = (&'a Outcome, RGBAColor)> {
         let outcomes = entry.targets.iter().enumerate();
         outcomes.map(|(index, outcome)| (outcome, color_of(index, &outcome.name)))
-    }
-}
-
-impl Outcome {
-    /// At the same rate as others where there is one, or else as fast as it goes.
-    fn paced(&self) -> Option<&Figures> {
-        self.open.as_ref().or(self.closed.as_ref())
     }
 }
 
@@ -301,10 +324,10 @@ fn grid_of_bars(
 }
 
 /// A curve for each target: what part of the requests took no longer than that.
-fn curves(area: &Area<'_>, title: &str, lines: &[(&str, RGBAColor, &[Tick])]) -> Drawn<()> {
-    let names = lines.iter().map(|(name, color, _)| (*name, *color));
-    let area = head(area, title, names)?;
-    let ticks = || lines.iter().flat_map(|(_, _, ticks)| ticks.iter());
+fn curves(area: &Area<'_>, title: &str, lines: &[(RGBAColor, &[Tick])]) -> Drawn<()> {
+    let (head, area) = area.split_vertically(HEAD);
+    head.draw_text(title, &style(14, INK), (60, 10))?;
+    let ticks = || lines.iter().flat_map(|(_, ticks)| ticks.iter());
     let least = ticks().map(|tick| tick.ms).fold(f64::INFINITY, f64::min);
     let most = ticks().map(|tick| tick.ms).fold(0.0, f64::max);
     let end = (PARTS.len() - 1) as f64;
@@ -325,7 +348,7 @@ fn curves(area: &Area<'_>, title: &str, lines: &[(&str, RGBAColor, &[Tick])]) ->
         .x_label_formatter(&|x| PARTS.get(x.round() as usize).unwrap_or(&"").to_string())
         .y_label_formatter(&|y| format!("{y}"))
         .draw()?;
-    for (_, color, ticks) in lines {
+    for (color, ticks) in lines {
         let points = ticks
             .iter()
             .map(|tick| (nines(tick.part), tick.ms))
@@ -338,23 +361,6 @@ fn curves(area: &Area<'_>, title: &str, lines: &[(&str, RGBAColor, &[Tick])]) ->
 /// How many nines a part of all is: 1 for nine tenths, 2 for 99 of a hundred.
 fn nines(part: f64) -> f64 {
     -(1.0 - part).log10()
-}
-
-/// A panel's title and what its colours mean, above it. What is left is for the panel.
-fn head<'a, 'b>(
-    area: &Area<'a>,
-    title: &str,
-    names: impl Iterator<Item = (&'b str, RGBAColor)>,
-) -> Drawn<Area<'a>> {
-    let (head, rest) = area.split_vertically(HEAD);
-    head.draw_text(title, &style(14, INK), (60, 10))?;
-    let mut x = 270;
-    for (name, color) in names {
-        head.draw(&Rectangle::new([(x, 11), (x + 12, 23)], color.filled()))?;
-        head.draw_text(name, &style(13, INK), (x + 17, 10))?;
-        x += 30 + 7 * name.chars().count() as i32;
-    }
-    Ok(rest)
 }
 
 /// The colour of a target: ours have one each, others those that are left.

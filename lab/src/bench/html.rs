@@ -3,7 +3,8 @@
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use super::chart::Picture;
-use super::report::{Entry, Figures, Outcome, Report, Spread};
+use super::report::{Entry, Figures, Outcome, Report, ResponseTimes, Spread};
+use super::tables::{dash, exact, median, whole};
 use crate::text::grouped;
 
 const STYLE: &str = include_str!("../page.css");
@@ -51,7 +52,7 @@ fn summary(report: &Report) -> String {
     format!(
         "Alacena {}, {}; {} ({} cores, {} GiB, Linux {}); {}. {} users, {} rounds of {} s, {} connections.",
         report.version,
-        report.database,
+        report.database.as_deref().unwrap_or("no target of our own"),
         machine.processor,
         machine.cores,
         machine.memory_bytes >> 30,
@@ -63,6 +64,12 @@ fn summary(report: &Report) -> String {
         report.extent.connections,
     )
 }
+
+/// At what load for each core a machine is busy with other things.
+const BUSY: f64 = 0.25;
+
+/// From how much lateness on, in milliseconds, whoever measures is to blame for part of a response time.
+const LATE: f64 = 1.0;
 
 /// What whoever reads the figures must know.
 fn warning(report: &Report) -> Option<String> {
@@ -76,10 +83,19 @@ fn warning(report: &Report) -> Option<String> {
     if report.is_quick {
         all.push("Measured quickly: figures are less exact than they look.".to_owned());
     }
-    if report.machine.load_before > 0.5 {
+    if f64::from(report.machine.load_before) > report.machine.cores as f64 * BUSY {
         let load = report.machine.load_before;
         all.push(format!(
             "The machine was busy before it began (load {load:.1})."
+        ));
+    }
+    let open = report.workloads.iter().flat_map(|entry| &entry.targets);
+    let lateness = open.filter_map(|outcome| outcome.open.as_ref()?.lateness);
+    let latest = lateness.fold(0.0, f64::max);
+    if latest > LATE {
+        all.push(format!(
+            "Requests were handed to the clients up to {latest:.1} ms late (99 of 100), which is part of \
+             response times."
         ));
     }
     (!all.is_empty()).then(|| all.join(" "))
@@ -147,6 +163,9 @@ fn figures(caption: &str, all: Vec<(&Outcome, &Figures)>) -> Markup {
 
 fn row(outcome: &Outcome, figures: &Figures) -> Markup {
     let cost = &figures.cost;
+    let time = |time: fn(&ResponseTimes) -> Option<String>| {
+        figures.times.as_ref().and_then(time).unwrap_or_else(dash)
+    };
     html! {
         tr {
             th scope="row" { (outcome.name) }
@@ -154,18 +173,19 @@ fn row(outcome: &Outcome, figures: &Figures) -> Markup {
             td { (grouped(figures.failed)) }
             td { (whole(figures.throughput)) }
             td { (ratio(figures.throughput_ratio)) }
-            td { (times(figures.mean)) }
+            td { (time(|times| Some(exact(times.mean, 3)))) }
             td { (ratio(figures.speed_up)) }
-            td { (times(figures.p50)) }
-            td { (times(figures.p99)) }
-            td { (format!("{:.3}", figures.p999)) }
-            td { (format!("{:.1}", figures.longest)) }
+            td { (time(|times| Some(exact(times.p50, 3)))) }
+            td { (time(|times| Some(exact(times.p99, 3)))) }
+            td { (time(|times| Some(format!("{:.3}", times.p999?)))) }
+            td { (time(|times| Some(format!("{:.1}", times.longest)))) }
             td { (figures.hit_rate.map_or_else(dash, |rate| format!("{rate:.1}%"))) }
-            td { (cost.queries.map_or_else(dash, |spread| format!("{:.3}", spread.median))) }
-            td { (cost.redis_commands.map_or_else(dash, |spread| format!("{:.3}", spread.median))) }
+            td { (median(cost.queries, 3)) }
+            td { (median(cost.redis_commands, 3)) }
             td { (cost.cpu_us.map_or_else(dash, whole)) }
             td { (cost.redis_cpu_us.map_or_else(dash, whole)) }
             td { (cost.memory_bytes.map_or_else(dash, |bytes| (bytes >> 20).to_string())) }
+            td { (format!("{:.0}%", figures.clients_busy)) }
         }
     }
 }
@@ -176,10 +196,10 @@ fn how_to_read() -> Markup {
             summary { "How this was measured" }
             p {
                 "Each target is a process of its own on this machine, with the same rows, and is sent the same \
-                 requests. They take turns within a round, and begin in another order in each; so what slows \
-                 the machine down slows all of them. Clients and servers share the machine: where a target \
-                 needs little, the clients are what is measured, and the cost of a request says more than the \
-                 answers in a second."
+                 requests. They take turns, in another order in each round and for each workload; so what slows \
+                 the machine down slows all of them. Clients and servers share the machine: where the clients \
+                 were at work for most of the time, they are what was measured, and what a request takes says \
+                 more than the answers in a second."
             }
             p {
                 "Closed loop: each connection sends the next request when the last is answered. Open loop: \
@@ -190,39 +210,14 @@ fn how_to_read() -> Markup {
                  stampede and warming begin with nothing cached instead."
             }
             p {
-                "Queries and commands are the service's own counts, time and memory are what the operating \
-                 system says of its process. A dash: that cannot be seen from outside."
+                "Queries and commands are the service's own counts, processor time and memory are what the \
+                 operating system says of the processes. A dash: that cannot be seen from outside, or there \
+                 are too few requests to tell."
             }
         }
     }
 }
 
-fn dash() -> String {
-    "-".to_owned()
-}
-
-fn whole(spread: Spread) -> String {
-    let [median, least, most] =
-        [spread.median, spread.least, spread.most].map(|figure| grouped(figure.round() as u64));
-    format!("{median} ({least}–{most})")
-}
-
-fn times(spread: Spread) -> String {
-    let Spread {
-        median,
-        least,
-        most,
-    } = spread;
-    format!("{median:.3} ({least:.3}–{most:.3})")
-}
-
 fn ratio(spread: Option<Spread>) -> String {
-    spread.map_or_else(dash, |spread| {
-        let Spread {
-            median,
-            least,
-            most,
-        } = spread;
-        format!("{median:.2} ({least:.2}–{most:.2})")
-    })
+    spread.map_or_else(dash, |spread| exact(spread, 2))
 }

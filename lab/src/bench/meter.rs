@@ -2,14 +2,16 @@
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::{Request, Uri};
+use nix::time::ClockId;
+use nix::unistd::Pid;
+use procfs::net::TcpState;
 use procfs::process::{FDTarget, Process, all_processes};
-use procfs::{net::TcpState, ticks_per_second};
 
 use crate::traffic::Client;
 
@@ -28,10 +30,6 @@ pub(super) struct Meter {
 pub(super) struct Reading {
     queries: Option<u64>,
     redis_commands: Option<u64>,
-    cpu: Option<Duration>,
-    redis_cpu: Option<Duration>,
-    /// In bytes, at that moment.
-    memory: Option<u64>,
 }
 
 /// What some requests have taken.
@@ -39,10 +37,6 @@ pub(super) struct Reading {
 pub(super) struct Cost {
     pub(super) queries: Option<u64>,
     pub(super) redis_commands: Option<u64>,
-    pub(super) cpu: Option<Duration>,
-    pub(super) redis_cpu: Option<Duration>,
-    /// The most that was seen.
-    pub(super) memory: Option<u64>,
 }
 
 impl Meter {
@@ -57,28 +51,24 @@ impl Meter {
                 None => None,
             },
         };
-        let (queries, _) = meter.counts().await;
-        meter.has_metrics = queries.is_some();
+        meter.has_metrics = meter.read().await.queries.is_some();
         Ok(meter)
     }
 
-    pub(super) async fn read(&mut self) -> Reading {
-        let (queries, redis_commands) = self.counts().await;
-        let is_seen = !self.server.is_empty();
-        let (times, memories) = (self.server.iter().map(cpu), self.server.iter().map(memory));
-        Reading {
-            queries,
-            redis_commands,
-            cpu: times.sum::<Option<Duration>>().filter(|_| is_seen),
-            redis_cpu: self.redis.as_ref().and_then(cpu),
-            memory: memories.sum::<Option<u64>>().filter(|_| is_seen),
+    /// The clocks of the processes that it sees.
+    pub(super) fn clocks(&self) -> Clocks {
+        let clock =
+            |process: &Process| ClockId::pid_cpu_clock_id(Pid::from_raw(process.pid())).ok();
+        Clocks {
+            server: self.server.iter().filter_map(clock).collect(),
+            redis: self.redis.as_ref().and_then(clock),
         }
     }
 
     /// Queries and Redis commands, as the server counts them.
-    async fn counts(&mut self) -> (Option<u64>, Option<u64>) {
+    pub(super) async fn read(&mut self) -> Reading {
         if !self.has_metrics {
-            return (None, None);
+            return Reading::default();
         }
         let mut request: Request<Full<Bytes>> = Request::default();
         *request.uri_mut() = Uri::from_static("/metrics");
@@ -88,10 +78,20 @@ impl Meter {
             .map(|answer| answer.body);
         let body = body.unwrap_or_default();
         let text = String::from_utf8_lossy(&body);
-        (
-            metric(&text, "alacena_database_queries_total"),
-            metric(&text, "alacena_redis_commands_total"),
-        )
+        Reading {
+            queries: metric(&text, "alacena_database_queries_total"),
+            redis_commands: metric(&text, "alacena_redis_commands_total"),
+        }
+    }
+
+    /// What of the server's memory, and of its Redis's, is resident, in bytes.
+    pub(super) fn memory(&self) -> Option<u64> {
+        let processes = self.server.iter().chain(&self.redis);
+        let is_seen = !self.server.is_empty();
+        processes
+            .map(resident)
+            .sum::<Option<u64>>()
+            .filter(|_| is_seen)
     }
 }
 
@@ -100,33 +100,76 @@ impl Reading {
     pub(super) fn since(&self, earlier: &Self) -> Cost {
         let count =
             |later: Option<u64>, earlier: Option<u64>| Some(later?.saturating_sub(earlier?));
-        let time = |later: Option<Duration>, earlier: Option<Duration>| {
-            Some(later?.saturating_sub(earlier?))
-        };
         Cost {
             queries: count(self.queries, earlier.queries),
             redis_commands: count(self.redis_commands, earlier.redis_commands),
-            cpu: time(self.cpu, earlier.cpu),
-            redis_cpu: time(self.redis_cpu, earlier.redis_cpu),
-            memory: self.memory,
         }
     }
 }
 
-impl Cost {
+/// The clocks of processes that tell how long processors have worked for them: to read them takes
+/// microseconds.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Clocks {
+    server: Vec<ClockId>,
+    redis: Option<ClockId>,
+}
+
+/// What clocks showed, or what lies between two times that they were read.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Times {
+    pub(super) at: Instant,
+    pub(super) elapsed: Duration,
+    pub(super) server: Option<Duration>,
+    pub(super) redis: Option<Duration>,
+    /// Of this process: clients, and whoever paces them.
+    pub(super) clients: Duration,
+}
+
+impl Clocks {
+    pub(super) fn read(&self) -> Times {
+        let read = |clock: &ClockId| clock.now().ok().map(Duration::from);
+        let server = self.server.iter().map(read).sum::<Option<Duration>>();
+        Times {
+            at: Instant::now(),
+            elapsed: Duration::ZERO,
+            server: server.filter(|_| !self.server.is_empty()),
+            redis: self.redis.as_ref().and_then(read),
+            clients: read(&ClockId::CLOCK_PROCESS_CPUTIME_ID).unwrap_or_default(),
+        }
+    }
+}
+
+impl Times {
+    /// What lies between an earlier time and this.
+    pub(super) fn since(&self, earlier: &Self) -> Self {
+        let time = |later: Option<Duration>, earlier: Option<Duration>| {
+            Some(later?.saturating_sub(earlier?))
+        };
+        Self {
+            at: earlier.at,
+            elapsed: self.at.duration_since(earlier.at),
+            server: time(self.server, earlier.server),
+            redis: time(self.redis, earlier.redis),
+            clients: self.clients.saturating_sub(earlier.clients),
+        }
+    }
+
     /// Of both together.
     pub(super) fn and(&self, other: &Self) -> Self {
         Self {
-            queries: self.queries.zip(other.queries).map(|(a, b)| a + b),
-            redis_commands: self
-                .redis_commands
-                .zip(other.redis_commands)
-                .map(|(a, b)| a + b),
-            cpu: self.cpu.zip(other.cpu).map(|(a, b)| a + b),
-            redis_cpu: self.redis_cpu.zip(other.redis_cpu).map(|(a, b)| a + b),
-            memory: self.memory.max(other.memory),
+            at: self.at.min(other.at),
+            elapsed: self.elapsed + other.elapsed,
+            server: sum(self.server, other.server),
+            redis: sum(self.redis, other.redis),
+            clients: self.clients + other.clients,
         }
     }
+}
+
+/// Nothing is known of the whole where nothing is of a part.
+fn sum<T: std::ops::Add<Output = T>>(one: Option<T>, other: Option<T>) -> Option<T> {
+    Some(one? + other?)
 }
 
 /// A counter's value in a text of OpenMetrics.
@@ -148,7 +191,9 @@ fn listeners(address: SocketAddr) -> Result<Vec<Process>> {
     let sockets = sockets.chain(procfs::net::tcp6().unwrap_or_default());
     let sockets: HashSet<u64> = sockets
         .filter(|socket| {
-            socket.state == TcpState::Listen && socket.local_address.port() == address.port()
+            let at = socket.local_address;
+            let is_here = at.ip() == address.ip() || at.ip().is_unspecified();
+            socket.state == TcpState::Listen && is_here && at.port() == address.port()
         })
         .map(|socket| socket.inode)
         .collect();
@@ -165,15 +210,7 @@ fn process(pid: u32) -> Result<Process> {
     Ok(Process::new(i32::try_from(pid)?)?)
 }
 
-/// The time of processors that it has had, to a hundredth of a second.
-fn cpu(process: &Process) -> Option<Duration> {
-    let stat = process.stat().ok()?;
-    let seconds = (stat.utime + stat.stime) as f64 / ticks_per_second() as f64;
-    Some(Duration::from_secs_f64(seconds))
-}
-
-/// What of its memory is there, in bytes.
-fn memory(process: &Process) -> Option<u64> {
+fn resident(process: &Process) -> Option<u64> {
     Some(process.status().ok()?.vmrss? * 1024)
 }
 
@@ -208,12 +245,32 @@ mod tests {
 
     #[test]
     fn what_cannot_be_seen_costs_nothing_known() {
-        let one = Cost {
+        let known = Reading {
             queries: Some(2),
-            ..Cost::default()
+            redis_commands: None,
         };
-        assert_eq!(one.and(&one).queries, Some(4));
-        assert_eq!(one.and(&Cost::default()).queries, None);
-        assert_eq!(one.cpu, None);
+        assert_eq!(known.since(&known).queries, Some(0));
+        assert_eq!(known.since(&Reading::default()).queries, None);
+        let unseen = Clocks::default().read();
+        assert_eq!(unseen.server, None);
+        assert_eq!(unseen.and(&unseen).redis, None);
+    }
+
+    #[test]
+    fn a_clock_tells_how_long_a_process_was_at_work() {
+        let own = ClockId::pid_cpu_clock_id(Pid::this()).expect("a clock");
+        let clocks = Clocks {
+            server: vec![own, own],
+            redis: None,
+        };
+        let before = clocks.read();
+        while clocks.read().clients < before.clients + Duration::from_millis(20) {}
+        let took = clocks.read().since(&before);
+        let server = took.server.expect("both can be read");
+        assert!(
+            server >= Duration::from_millis(40),
+            "{server:?}, twice its own"
+        );
+        assert_eq!(took.redis, None);
     }
 }

@@ -22,6 +22,7 @@ mod progress;
 mod report;
 mod scene;
 mod slice;
+mod tables;
 mod target;
 mod wire;
 mod workload;
@@ -55,7 +56,13 @@ pub async fn run(options: Options) -> Result<Outcome> {
         eprintln!("alacena-lab: bench: {mistake}");
         return Ok(Outcome::WrongUsage);
     }
+    if let Some(plots) = &options.plots {
+        // Whoever may not write there should learn it before.
+        make_folder(plots)?;
+    }
+    make_folder(&options.output)?;
     let (machine, began) = (Machine::this()?, (SystemTime::now(), Instant::now()));
+    eprintln!("starting the servers, and filling them with users");
     let mut scene = Scene::set(&options).await?;
     let measured = measure::measure(&mut scene, &options).await?;
     let report = Report::new(&options, &scene, machine, began, measured);
@@ -99,6 +106,8 @@ pub fn report(options: &ReportOptions) -> Result<Outcome> {
 
 /// Draws a report, and prints its tables.
 fn publish(report: &Report, folder: &Path, plots: Option<&Path>) -> Result<()> {
+    // Whoever does not listen need not.
+    let _ = writeln!(std::io::stdout(), "{}", report.tables());
     let pictures = chart::all(report).context("drawing")?;
     write(folder, "bench.html", &html::page(report, &pictures))?;
     if let Some(plots) = plots {
@@ -106,11 +115,9 @@ fn publish(report: &Report, folder: &Path, plots: Option<&Path>) -> Result<()> {
             write(plots, &format!("{name}.svg"), svg)?;
         }
     }
-    // Whoever does not listen need not.
     let _ = writeln!(
         std::io::stdout(),
-        "{}\nreport and figures are in {}",
-        report.tables(),
+        "report and figures are in {}",
         folder.display()
     );
     Ok(())
@@ -122,4 +129,8 @@ fn write(folder: &Path, name: &str, text: &str) -> Result<()> {
         .with_context(|| format!("making the folder {}", folder.display()))?;
     let path = folder.join(name);
     fs::write(&path, text).with_context(|| format!("writing {}", path.display()))
+}
+
+fn make_folder(folder: &Path) -> Result<()> {
+    fs::create_dir_all(folder).with_context(|| format!("making the folder {}", folder.display()))
 }

@@ -12,6 +12,9 @@ use serde::{Deserialize, Serialize};
 use super::workload::Workload;
 use crate::foreign::{self, AdminOptions};
 
+/// So that there is room for it in pictures.
+const LONGEST_NAME: usize = 16;
+
 /// Compare the service without a cache and with each kind of cache, and with other servers
 ///
 /// Starts the service once for each backend, as processes of their own on loopback, all with the same
@@ -50,8 +53,8 @@ pub struct Options {
     #[command(flatten)]
     pub admin: AdminOptions,
 
-    /// The database: sqlite or postgres (our own, and empty), or the URL of one, in which rows are
-    /// left behind
+    /// The database: sqlite or postgres (our own, and empty), or the URL of one that nobody else uses:
+    /// users are left behind in it, and an admin with a known password
     #[arg(
         long,
         alias = "database",
@@ -86,7 +89,7 @@ pub struct Options {
 
     /// How many requests a second are due in the open loop, unless it is to be half of what the
     /// slowest target answers
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     pub rate: Option<u32>,
 
     /// How many of a hundred requests are writes, in `mixed` and `warming`
@@ -145,6 +148,8 @@ pub struct Target {
     pub name: String,
     /// Where it listens.
     pub address: SocketAddr,
+    /// The same as it was given.
+    pub host: String,
 }
 
 impl FromStr for Target {
@@ -153,11 +158,18 @@ impl FromStr for Target {
     fn from_str(text: &str) -> Result<Self, String> {
         let (name, url) = text
             .split_once('=')
-            .filter(|(name, _)| !name.trim().is_empty())
             .ok_or("is not of the form NAME=http://HOST:PORT")?;
+        let is_plain = |c: char| c.is_alphanumeric() || "-_. ".contains(c);
+        if !(1..=LONGEST_NAME).contains(&name.chars().count()) || !name.chars().all(is_plain) {
+            return Err(format!(
+                "the name has 1 to {LONGEST_NAME} letters, digits, blanks or one of -_."
+            ));
+        }
+        let (host, address) = foreign::host_and_address(url)?;
         Ok(Self {
-            name: name.trim().to_owned(),
-            address: foreign::address(url)?,
+            name: name.to_owned(),
+            address,
+            host: host.to_owned(),
         })
     }
 }

@@ -20,11 +20,15 @@ impl Progress {
         Ok(Self { bar })
     }
 
-    /// What is being done.
-    pub(super) fn tell(&self, what: &str) {
+    /// What is being done, for whoever has no terminal.
+    pub(super) fn stage(&self, what: &str) {
         if self.bar.is_hidden() {
             eprintln!("{what}");
         }
+    }
+
+    /// What is being done, on a terminal.
+    pub(super) fn tell(&self, what: &str) {
         self.bar.set_message(what.to_owned());
     }
 

@@ -1,19 +1,19 @@
 //! The figures: `bench.json`, and the tables on the terminal. `docs/benchmarks.md` says what each
 //! field means; whoever changes one in meaning or name raises [`FORMAT`].
 
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
 use anyhow::{Context, Result, ensure};
-use hdrhistogram::Histogram;
 use procfs::{Current, LoadAverage, Meminfo};
 use serde::{Deserialize, Serialize};
 
 use super::measure::{Measured, Sample, Series};
 use super::options::{Extent, Options};
 use super::scene::Scene;
-use super::slice::{Answers, Reads, SLOT};
+use super::slice::{Answers, Latencies, Reads, SLOT, Slice};
+use super::target::Target;
 use super::workload::Workload;
-use crate::text::{grouped, table};
+use crate::traffic::Clients;
 
 /// The version of what `bench.json` looks like.
 const FORMAT: u32 = 1;
@@ -35,7 +35,8 @@ pub(super) struct Report {
     pub(super) took_seconds: f64,
     pub(super) is_quick: bool,
     pub(super) machine: Machine,
-    pub(super) database: String,
+    /// That of our targets.
+    pub(super) database: Option<String>,
     pub(super) extent: Extent,
     /// The target that others are told as a multiple of.
     pub(super) reference: String,
@@ -83,7 +84,7 @@ pub(super) struct Spread {
     pub(super) most: f64,
 }
 
-/// What became of the requests of all rounds. Times are in milliseconds.
+/// What became of the requests of all rounds.
 #[derive(Debug, Deserialize, Serialize)]
 pub(super) struct Figures {
     pub(super) requests: u64,
@@ -96,23 +97,36 @@ pub(super) struct Figures {
     pub(super) hit_rate: Option<f64>,
     /// Answers in a second.
     pub(super) throughput: Spread,
-    /// The same as a multiple of the reference's, in the same round.
+    /// The same as a multiple of the reference's, in the same round. As all that compares, only where
+    /// nothing has failed.
     pub(super) throughput_ratio: Option<Spread>,
-    pub(super) mean: Spread,
     /// How many times as long the reference's answers took, in the same round, on average.
     pub(super) speed_up: Option<Spread>,
-    pub(super) p50: Spread,
-    pub(super) p99: Spread,
-    /// Of all rounds together.
-    pub(super) p999: f64,
-    pub(super) longest: f64,
+    /// How long answers took, if there were any.
+    pub(super) times: Option<ResponseTimes>,
     /// What one request takes.
     pub(super) cost: Costs,
-    /// Parts of all requests, and how long none of them took longer than.
-    pub(super) curve: Vec<Tick>,
+    /// How much of the time the clients were at work, in percent.
+    pub(super) clients_busy: f64,
+    /// How much later than they were due 99 of 100 requests were handed to the clients at most, in
+    /// milliseconds.
+    pub(super) lateness: Option<f64>,
     /// Reads over time, all rounds together.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) course: Vec<Moment>,
+}
+
+/// How long answers took, in milliseconds.
+#[derive(Debug, Deserialize, Serialize)]
+pub(super) struct ResponseTimes {
+    pub(super) mean: Spread,
+    pub(super) p50: Spread,
+    pub(super) p99: Spread,
+    /// Of all rounds together, if there are enough requests to tell.
+    pub(super) p999: Option<f64>,
+    pub(super) longest: f64,
+    /// Parts of all requests, and how long none of them took longer than.
+    pub(super) curve: Vec<Tick>,
 }
 
 /// What one request takes of servers, where it can be seen.
@@ -123,7 +137,7 @@ pub(super) struct Costs {
     /// Microseconds of a core.
     pub(super) cpu_us: Option<Spread>,
     pub(super) redis_cpu_us: Option<Spread>,
-    /// The most memory that the server had.
+    /// The most that was resident at the end of a round, Redis's included.
     pub(super) memory_bytes: Option<u64>,
 }
 
@@ -135,7 +149,7 @@ pub(super) struct Tick {
 
 #[derive(Clone, Copy, Debug, Deserialize, Serialize)]
 pub(super) struct Moment {
-    /// The end of a slot, counted from the first request.
+    /// The middle of a slot, counted from the beginning.
     pub(super) seconds: f64,
     #[serde(flatten)]
     pub(super) reads: Reads,
@@ -164,11 +178,7 @@ impl Report {
         (began, started): (SystemTime, Instant),
         measured: Vec<Measured>,
     ) -> Self {
-        let names: Vec<&str> = scene
-            .targets
-            .iter()
-            .map(|target| target.name.as_str())
-            .collect();
+        let names: Vec<&str> = scene.targets.iter().map(Target::name).collect();
         let reference = names
             .iter()
             .position(|name| *name == REFERENCE)
@@ -181,7 +191,7 @@ impl Report {
             took_seconds: started.elapsed().as_secs_f64(),
             is_quick: options.quick,
             machine,
-            database: scene.database.to_owned(),
+            database: scene.database.map(str::to_owned),
             extent: options.extent(),
             reference: names[reference].to_owned(),
             workloads: entries
@@ -213,29 +223,6 @@ impl Report {
         let figures = outcomes.flat_map(|outcome| outcome.closed.iter().chain(&outcome.open));
         figures.map(|figures| figures.failed).sum()
     }
-
-    /// The figures for people.
-    pub(super) fn tables(&self) -> String {
-        let mut text = String::new();
-        for entry in &self.workloads {
-            text += &format!(
-                "\n{}: {}\n\n{}",
-                entry.name.name(),
-                entry.about,
-                entry.table()
-            );
-            for outcome in &entry.targets {
-                text += &outcome.remarks();
-            }
-        }
-        text += &format!(
-            "\n× {}: how many times as many answers, and how many times as fast ones. ±: half of what lies \
-             between the best and the worst round.\nCPU: µs of a core for a request. Closed: {} clients who \
-             wait for their answers. Open: at the rate given.\n",
-            self.reference, self.extent.connections
-        );
-        text
-    }
 }
 
 impl Entry {
@@ -250,61 +237,6 @@ impl Entry {
                 .map(|(name, series)| Outcome::new(name, series, reference, measured.workload))
                 .collect(),
         }
-    }
-
-    fn table(&self) -> String {
-        let timed = self.name.is_timed();
-        let open = self
-            .rate
-            .map(|rate| format!("open, {}/s: mean ms", grouped(rate as u64)));
-        let mut head = vec!["target".to_owned()];
-        if timed {
-            head.extend(["answers/s", "×"].map(str::to_owned));
-        }
-        head.push(open.unwrap_or_else(|| "mean ms".to_owned()));
-        let rest = [
-            "×",
-            "p50",
-            "p99",
-            "p99.9",
-            "hits",
-            "queries",
-            "Redis",
-            "CPU",
-            "Redis CPU",
-            "MiB",
-        ];
-        head.extend(rest.map(str::to_owned));
-        let mut rows = vec![head];
-        for outcome in &self.targets {
-            let Some(figures) = outcome.open.as_ref().or(outcome.closed.as_ref()) else {
-                continue;
-            };
-            let mut row = vec![outcome.name.clone()];
-            if timed && let Some(closed) = &outcome.closed {
-                row.push(about(closed.throughput, 0));
-                row.push(ratio(closed.throughput_ratio));
-            }
-            let cost = &figures.cost;
-            row.extend([
-                about(figures.mean, 3),
-                ratio(figures.speed_up),
-                ms(figures.p50.median),
-                ms(figures.p99.median),
-                ms(figures.p999),
-                figures
-                    .hit_rate
-                    .map_or_else(dash, |rate| format!("{rate:.1}%")),
-                median(cost.queries, 3),
-                median(cost.redis_commands, 3),
-                median(cost.cpu_us, 0),
-                median(cost.redis_cpu_us, 0),
-                cost.memory_bytes
-                    .map_or_else(dash, |bytes| (bytes >> 20).to_string()),
-            ]);
-            rows.push(row);
-        }
-        table(&rows)
     }
 }
 
@@ -337,63 +269,87 @@ impl Outcome {
         }
     }
 
-    /// What went wrong.
-    fn remarks(&self) -> String {
-        let mut text = String::new();
-        if let Some(why) = &self.left_out {
-            text += &format!("{}: left out, {why}\n", self.name);
-        }
-        for (how, figures) in [("closed", &self.closed), ("open", &self.open)] {
-            if let Some(figures) = figures
-                && figures.failed > 0
-            {
-                let why = figures.why.as_deref().unwrap_or_default();
-                let failed = grouped(figures.failed);
-                text += &format!("{}, {how}: {failed} requests failed: {why}\n", self.name);
-            }
-        }
-        text
+    /// At the same rate as others where there is one, or else as fast as it answers.
+    pub(super) fn paced(&self) -> Option<&Figures> {
+        self.open.as_ref().or(self.closed.as_ref())
+    }
+
+    /// As fast as it answers where that was measured, or else at the rate: what idle work costs is then
+    /// shared by the most requests.
+    pub(super) fn fast(&self) -> Option<&Figures> {
+        self.closed.as_ref().or(self.open.as_ref())
     }
 }
 
 impl Figures {
     /// `None` if nothing was measured.
     fn of(samples: &[Sample], reference: Option<&[Sample]>, workload: Workload) -> Option<Self> {
-        let mut whole = samples.first()?.slice.clone();
-        for sample in &samples[1..] {
+        let mut whole = Slice::default();
+        for sample in samples {
             whole.add(&sample.slice);
         }
         let each = |figure: fn(&Sample) -> f64| Spread::of(samples.iter().map(figure));
-        let against = |figure: fn(&Sample, &Sample) -> f64| {
+        let against = |figure: fn(&Slice, &Slice) -> f64| {
             let pairs = samples.iter().zip(reference?);
-            Spread::of(pairs.map(|(sample, reference)| figure(sample, reference)))
+            let mut pairs = pairs.map(|(one, other)| (&one.slice, &other.slice));
+            let has_failed = |(one, other): (&Slice, &Slice)| one.failed + other.failed > 0;
+            if pairs.clone().any(has_failed) {
+                return None;
+            }
+            Spread::of(pairs.by_ref().map(|(one, other)| figure(one, other)))
         };
-        let quantile = |part: f64| in_ms(whole.latencies.value_at_quantile(part) as f64);
-        let course = match workload {
-            Workload::Warming => course(samples),
-            _ => Vec::new(),
-        };
+        let took = whole.took?;
+        let clients = took.elapsed.as_secs_f64() * Clients::threads() as f64;
         Some(Self {
             requests: whole.requests(),
             failed: whole.failed,
             answers: whole.answers,
             hit_rate: whole.answers.hit_rate(),
             throughput: each(|sample| sample.slice.throughput())?,
-            throughput_ratio: against(|sample, reference| {
-                sample.slice.throughput() / reference.slice.throughput()
-            }),
-            mean: each(|sample| in_ms(sample.slice.latencies.mean()))?,
-            speed_up: against(|sample, reference| {
-                reference.slice.latencies.mean() / sample.slice.latencies.mean()
-            }),
-            p50: each(|sample| in_ms(sample.slice.latencies.value_at_quantile(0.5) as f64))?,
-            p99: each(|sample| in_ms(sample.slice.latencies.value_at_quantile(0.99) as f64))?,
-            p999: quantile(0.999),
-            longest: in_ms(whole.latencies.max() as f64),
+            throughput_ratio: against(|one, other| one.throughput() / other.throughput()),
+            speed_up: against(|one, other| other.latencies.mean() / one.latencies.mean()),
+            times: ResponseTimes::of(samples, &whole.latencies),
             cost: Costs::of(samples),
-            curve: curve(&whole.latencies),
-            course,
+            clients_busy: took.clients.as_secs_f64() * 100.0 / clients,
+            lateness: (!whole.lateness.is_empty())
+                .then(|| in_ms(whole.lateness.value_at_quantile(0.99) as f64)),
+            course: match workload {
+                Workload::Warming => course(samples),
+                _ => Vec::new(),
+            },
             why: whole.why,
+        })
+    }
+
+    /// Whether more could not be asked.
+    pub(super) fn is_limited_by_clients(&self) -> bool {
+        self.clients_busy > 90.0
+    }
+}
+
+impl ResponseTimes {
+    fn of(samples: &[Sample], whole: &Latencies) -> Option<Self> {
+        if samples
+            .iter()
+            .any(|sample| sample.slice.latencies.is_empty())
+        {
+            return None;
+        }
+        let each = |figure: fn(&Latencies) -> f64| {
+            Spread::of(
+                samples
+                    .iter()
+                    .map(|sample| in_ms(figure(&sample.slice.latencies))),
+            )
+        };
+        let is_known = is_known(0.999, whole.len());
+        Some(Self {
+            mean: each(Latencies::mean)?,
+            p50: each(|latencies| latencies.value_at_quantile(0.5) as f64)?,
+            p99: each(|latencies| latencies.value_at_quantile(0.99) as f64)?,
+            p999: is_known.then(|| in_ms(whole.value_at_quantile(0.999) as f64)),
+            longest: in_ms(whole.max() as f64),
+            curve: curve(whole),
         })
     }
 }
@@ -401,15 +357,18 @@ impl Figures {
 impl Costs {
     fn of(samples: &[Sample]) -> Self {
         let each = |figure: fn(&Sample) -> Option<f64>| {
-            let figures: Option<Vec<f64>> = samples.iter().map(figure).collect();
+            let figures: Option<Vec<f64>> = samples
+                .iter()
+                .map(|sample| Some(figure(sample)? / sample.slice.requests().max(1) as f64))
+                .collect();
             Spread::of(figures?)
         };
         Self {
-            queries: each(|sample| per_request(sample, sample.cost.queries? as f64)),
-            redis_commands: each(|sample| per_request(sample, sample.cost.redis_commands? as f64)),
-            cpu_us: each(|sample| per_request(sample, in_us(sample.cost.cpu?))),
-            redis_cpu_us: each(|sample| per_request(sample, in_us(sample.cost.redis_cpu?))),
-            memory_bytes: samples.iter().filter_map(|sample| sample.cost.memory).max(),
+            queries: each(|sample| Some(sample.cost.queries? as f64)),
+            redis_commands: each(|sample| Some(sample.cost.redis_commands? as f64)),
+            cpu_us: each(|sample| Some(sample.slice.took?.server?.as_secs_f64() * 1e6)),
+            redis_cpu_us: each(|sample| Some(sample.slice.took?.redis?.as_secs_f64() * 1e6)),
+            memory_bytes: samples.iter().filter_map(|sample| sample.memory).max(),
         }
     }
 }
@@ -435,71 +394,43 @@ impl Spread {
             most,
         })
     }
-
-    /// Half of what lies between the extremes, in percent of the median.
-    fn percent(&self) -> f64 {
-        (self.most - self.least) * 50.0 / self.median.max(f64::MIN_POSITIVE)
-    }
-}
-
-fn per_request(sample: &Sample, all: f64) -> Option<f64> {
-    Some(all / sample.slice.requests().max(1) as f64)
 }
 
 fn in_ms(nanoseconds: f64) -> f64 {
     nanoseconds / 1e6
 }
 
-fn in_us(time: Duration) -> f64 {
-    time.as_secs_f64() * 1e6
+/// Whether so many requests are enough to tell what part of them took no longer than something: ten at
+/// least took longer.
+fn is_known(part: f64, requests: u64) -> bool {
+    requests as f64 * (1.0 - part) >= 10.0
 }
 
-fn curve(latencies: &Histogram<u64>) -> Vec<Tick> {
+fn curve(latencies: &Latencies) -> Vec<Tick> {
     let ticks = latencies.iter_quantiles(TICKS).map(|tick| Tick {
         part: tick.quantile_iterated_to(),
         ms: in_ms(tick.value_iterated_to() as f64),
     });
-    ticks.collect()
+    ticks
+        .take_while(|tick| is_known(tick.part, latencies.len()))
+        .collect()
 }
 
-/// Reads over time, of all rounds together. The last slot of a round is not a whole one, and dropped.
+/// Reads over time, of all rounds together, for as long as each of them went on. The last slot of a
+/// round is not a whole one, and dropped.
 fn course(samples: &[Sample]) -> Vec<Moment> {
-    let courses: Vec<Vec<Reads>> = samples.iter().map(|sample| sample.slice.course()).collect();
-    let shortest = courses.iter().map(Vec::len).min().unwrap_or_default();
+    let courses = || samples.iter().map(|sample| &sample.slice.course);
+    let shortest = courses().map(Vec::len).min().unwrap_or_default();
     let slots = 0..shortest.saturating_sub(1);
     let moment = |slot: usize| {
-        let all = courses.iter().map(|course| course[slot]);
+        let mut reads = Reads::default();
+        for course in courses() {
+            reads.add(course[slot]);
+        }
         Moment {
-            seconds: (slot + 1) as f64 * SLOT.as_secs_f64(),
-            reads: all.fold(Reads::default(), |sum, reads| Reads {
-                reads: sum.reads + reads.reads,
-                hits: sum.hits + reads.hits,
-            }),
+            seconds: (slot as f64 + 0.5) * SLOT.as_secs_f64(),
+            reads,
         }
     };
     slots.map(moment).collect()
-}
-
-fn dash() -> String {
-    "-".to_owned()
-}
-
-fn ms(ms: f64) -> String {
-    format!("{ms:.3}")
-}
-
-fn about(spread: Spread, decimals: usize) -> String {
-    let number = match decimals {
-        0 => grouped(spread.median.round() as u64),
-        _ => format!("{:.decimals$}", spread.median),
-    };
-    format!("{number} ±{:.0}%", spread.percent())
-}
-
-fn ratio(spread: Option<Spread>) -> String {
-    spread.map_or_else(dash, |spread| format!("{:.2}", spread.median))
-}
-
-fn median(spread: Option<Spread>, decimals: usize) -> String {
-    spread.map_or_else(dash, |spread| format!("{:.decimals$}", spread.median))
 }

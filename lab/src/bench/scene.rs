@@ -10,16 +10,19 @@ use tempfile::TempDir;
 use tokio::task::block_in_place;
 
 use super::options::Options;
-use super::target::Target;
+use super::target::{Target, Whereabouts};
 use crate::fleet::{Fleet, InstanceOptions, Pace, Setting};
 use crate::servers::{Postgres, Redis};
 use crate::traffic::Credentials;
 
+/// What the addresses of the users begin with that are filled in.
+const SEEDED: &str = "user.s1.";
+
 /// Everything that a run stands on. What comes first ends first.
 pub(super) struct Scene {
     pub(super) targets: Vec<Target>,
-    /// What our targets have for a database.
-    pub(super) database: &'static str,
+    /// What ours have for a database, if any are.
+    pub(super) database: Option<&'static str>,
     fleet: Fleet,
     _redis: Vec<Redis>,
     _postgres: Option<Postgres>,
@@ -74,17 +77,28 @@ impl Scene {
         };
         let fleet = Fleet::start(settings, usual, &logs(&options.output)?).await?;
         fleet.well().await?;
+        let ours = fleet.addresses().into_iter().zip(pids);
+        let ours = options.backends().iter().zip(ours);
+        let ours = ours.map(|(backend, (address, redis))| Whereabouts {
+            name: backend.name().to_owned(),
+            address,
+            host: address.to_string(),
+            admin: Credentials::of_tests(),
+            users: SEEDED,
+            redis,
+        });
+        let theirs = options.target.iter().map(|target| Whereabouts {
+            name: target.name.clone(),
+            address: target.address,
+            host: target.host.clone(),
+            admin: options.admin.credentials(),
+            users: "",
+            redis: None,
+        });
         let mut targets = Vec::new();
-        let ours = Credentials::of_tests();
-        let instances = fleet.addresses().into_iter().zip(pids);
-        for (backend, (address, pid)) in options.backends().iter().zip(instances) {
-            let target = Target::meet(backend.name(), address, &ours, rows, pid);
-            targets.push(target.await.with_context(|| backend.name())?);
-        }
-        let admin = options.admin.credentials();
-        for target in &options.target {
-            let met = Target::meet(&target.name, target.address, &admin, rows, None);
-            targets.push(met.await.with_context(|| target.name.clone())?);
+        for whereabouts in ours.chain(theirs) {
+            let name = whereabouts.name.clone();
+            targets.push(Target::meet(whereabouts, rows).await.context(name)?);
         }
         ensure!(!targets.is_empty(), "there is no target");
         Ok(Self {
@@ -103,11 +117,10 @@ impl Scene {
     }
 }
 
-fn database(options: &Options) -> &'static str {
-    match options.database_url.as_str() {
-        "sqlite" => "SQLite",
-        _ => "PostgreSQL",
-    }
+fn database(options: &Options) -> Option<&'static str> {
+    let is_sqlite = options.database_url.starts_with("sqlite");
+    let name = if is_sqlite { "SQLite" } else { "PostgreSQL" };
+    (!options.backends().is_empty()).then_some(name)
 }
 
 /// Puts so many users into a database, unless they are there.

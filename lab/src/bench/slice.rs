@@ -5,14 +5,15 @@ use std::time::{Duration, Instant};
 use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 
+use super::meter::Times;
 use super::workload::Ask;
 use crate::traffic::Source;
 
-/// The longest time that a histogram tells from longer ones.
-const LONGEST: Duration = Duration::from_secs(60);
-
 /// How long a slot of the course over time is.
 pub(super) const SLOT: Duration = Duration::from_millis(100);
+
+/// Times in nanoseconds, to three digits (Gil Tene's HDR histogram).
+pub(super) type Latencies = Histogram<u32>;
 
 /// Where answers came from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,45 +54,73 @@ impl Answers {
     }
 }
 
+/// Reads, and those of them that a cache answered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Reads {
+    pub(super) reads: u64,
+    pub(super) hits: u64,
+}
+
+impl Reads {
+    pub(super) fn add(&mut self, other: Self) {
+        self.reads += other.reads;
+        self.hits += other.hits;
+    }
+}
+
 /// What became of requests.
 #[derive(Clone, Debug)]
 pub(super) struct Slice {
-    /// How long answers took, in nanoseconds (Gil Tene's HDR histogram, three digits).
-    pub(super) latencies: Histogram<u64>,
+    /// How long answers took.
+    pub(super) latencies: Latencies,
     pub(super) answers: Answers,
     pub(super) failed: u64,
     /// Why the first of them failed.
     pub(super) why: Option<String>,
-    /// When the first was due, and when the last ended.
-    pub(super) span: Option<(Instant, Instant)>,
-    /// When each read was answered, and whether out of a cache.
-    reads: Vec<(Instant, bool)>,
+    /// What all of it took, from when every client was connected to the last answer.
+    pub(super) took: Option<Times>,
+    /// How much later than they were due requests were handed to the clients: the fault of whoever
+    /// measures.
+    pub(super) lateness: Latencies,
+    /// In slots from this moment on.
+    course_from: Option<Instant>,
+    pub(super) course: Vec<Reads>,
 }
 
 impl Default for Slice {
     fn default() -> Self {
         Self {
-            latencies: histogram(),
+            latencies: latencies(),
             answers: Answers::default(),
             failed: 0,
             why: None,
-            span: None,
-            reads: Vec::new(),
+            took: None,
+            lateness: latencies(),
+            course_from: None,
+            course: Vec::new(),
         }
     }
 }
 
-/// One that holds nothing.
-pub(super) fn histogram() -> Histogram<u64> {
-    // Three digits up to a minute are always possible; anything else would be a mistake here.
-    let longest = LONGEST.as_nanos() as u64;
-    match Histogram::new_with_bounds(1, longest, 3) {
-        Ok(histogram) => histogram,
-        Err(error) => unreachable!("a histogram of {LONGEST:?}: {error}"),
+fn latencies() -> Latencies {
+    match Latencies::new(3) {
+        Ok(latencies) => latencies,
+        Err(error) => unreachable!("three digits are possible: {error}"),
     }
 }
 
+fn record(latencies: &mut Latencies, time: Duration) {
+    // It grows with what it records.
+    let nanoseconds = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+    let _ = latencies.record(nanoseconds);
+}
+
 impl Slice {
+    /// From now on it is noted when reads are answered, counted from this moment.
+    pub(super) fn begin_course(&mut self, from: Instant) {
+        self.course_from = Some(from);
+    }
+
     pub(super) fn answered(
         &mut self,
         ask: Ask,
@@ -99,41 +128,53 @@ impl Slice {
         due: Instant,
         ended: Instant,
     ) {
-        let took = ended.duration_since(due).as_nanos();
-        self.latencies
-            .saturating_record(u64::try_from(took).unwrap_or(u64::MAX));
+        record(&mut self.latencies, ended.duration_since(due));
         self.answers.count(ask, source);
         if ask.is_read()
+            && let Some(from) = self.course_from
             && let Some(source) = source
         {
-            self.reads.push((ended, source != Source::Database));
+            let since = ended.saturating_duration_since(from);
+            let slot = (since.as_nanos() / SLOT.as_nanos()) as usize;
+            if self.course.len() <= slot {
+                self.course.resize(slot + 1, Reads::default());
+            }
+            self.course[slot].add(Reads {
+                reads: 1,
+                hits: u64::from(source != Source::Database),
+            });
         }
-        self.widen(due, ended);
     }
 
-    pub(super) fn failed(&mut self, why: String, due: Instant, ended: Instant) {
+    pub(super) fn failed(&mut self, why: String) {
         self.failed += 1;
         self.why.get_or_insert(why);
-        self.widen(due, ended);
     }
 
-    fn widen(&mut self, due: Instant, ended: Instant) {
-        let (first, last) = self.span.unwrap_or((due, ended));
-        self.span = Some((first.min(due), last.max(ended)));
+    /// A request was handed to the clients so long after it was due.
+    pub(super) fn sent_after(&mut self, time: Duration) {
+        record(&mut self.lateness, time);
     }
 
     pub(super) fn add(&mut self, other: &Self) {
-        // Both have the same bounds.
+        // They grow with what is added.
         let _ = self.latencies.add(&other.latencies);
+        let _ = self.lateness.add(&other.lateness);
         self.answers.add(&other.answers);
         self.failed += other.failed;
         if self.why.is_none() {
             self.why.clone_from(&other.why);
         }
-        if let Some((due, ended)) = other.span {
-            self.widen(due, ended);
+        self.took = match (self.took, other.took) {
+            (Some(one), Some(other)) => Some(one.and(&other)),
+            (one, other) => one.or(other),
+        };
+        if self.course.len() < other.course.len() {
+            self.course.resize(other.course.len(), Reads::default());
         }
-        self.reads.extend_from_slice(&other.reads);
+        for (sum, reads) in self.course.iter_mut().zip(&other.course) {
+            sum.add(*reads);
+        }
     }
 
     pub(super) fn answered_requests(&self) -> u64 {
@@ -146,40 +187,13 @@ impl Slice {
 
     /// Answers in a second.
     pub(super) fn throughput(&self) -> f64 {
-        let seconds = self.span.map_or(0.0, |(first, last)| {
-            last.duration_since(first).as_secs_f64()
-        });
+        let seconds = self.took.map_or(0.0, |took| took.elapsed.as_secs_f64());
         if seconds > 0.0 {
             self.answered_requests() as f64 / seconds
         } else {
             0.0
         }
     }
-
-    /// Reads and hits in each slot of time, from the first request on.
-    pub(super) fn course(&self) -> Vec<Reads> {
-        let Some((first, last)) = self.span else {
-            return Vec::new();
-        };
-        let slot = |moment: Instant| {
-            let since = moment.saturating_duration_since(first);
-            (since.as_nanos() / SLOT.as_nanos()) as usize
-        };
-        let mut course = vec![Reads::default(); slot(last) + 1];
-        for &(moment, is_hit) in &self.reads {
-            let reads = &mut course[slot(moment)];
-            reads.reads += 1;
-            reads.hits += u64::from(is_hit);
-        }
-        course
-    }
-}
-
-/// Reads, and those of them that a cache answered.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Reads {
-    pub(super) reads: u64,
-    pub(super) hits: u64,
 }
 
 #[cfg(test)]
@@ -194,31 +208,32 @@ mod tests {
     fn each_request_counts_once_and_from_when_it_was_due() {
         let start = Instant::now();
         let mut one = Slice::default();
+        one.begin_course(start);
         one.answered(Ask::User(1), Some(Source::Near), start, after(start, 10));
-        one.answered(
-            Ask::User(1),
-            Some(Source::Database),
-            after(start, 150),
-            after(start, 180),
-        );
-        one.failed("why".into(), start, after(start, 400));
+        let (due, ended) = (after(start, 150), after(start, 180));
+        one.answered(Ask::User(1), Some(Source::Database), due, ended);
+        one.failed("why".into());
         let mut other = Slice::default();
+        other.begin_course(start);
         other.answered(Ask::Rename(1, 2), None, start, after(start, 500));
         other.answered(Ask::User(1), None, start, after(start, 1));
+        other.answered(Ask::User(1), Some(Source::Far), start, after(start, 420));
         one.add(&other);
         assert_eq!(
             (one.requests(), one.answered_requests(), one.failed),
-            (5, 4, 1)
+            (6, 5, 1)
         );
-        assert_eq!(one.answers.hit_rate(), Some(50.0));
+        assert_eq!(one.why.as_deref(), Some("why"));
+        assert_eq!(one.answers.hit_rate(), Some(200.0 / 3.0));
         assert_eq!((one.answers.written, one.answers.unknown), (1, 1));
-        assert!((one.throughput() - 8.0).abs() < 1e-9);
         let longest = Duration::from_nanos(one.latencies.max()).as_millis();
         assert_eq!(longest, 500);
-        let course = one.course();
-        assert_eq!(course.len(), 6);
-        assert_eq!(course[0], Reads { reads: 1, hits: 1 });
-        assert_eq!(course[1], Reads { reads: 1, hits: 0 });
+        let course: Vec<(u64, u64)> = one
+            .course
+            .iter()
+            .map(|slot| (slot.reads, slot.hits))
+            .collect();
+        assert_eq!(course, [(1, 1), (1, 0), (0, 0), (0, 0), (1, 1)]);
     }
 
     #[test]
@@ -226,6 +241,5 @@ mod tests {
         let none = Slice::default();
         assert_eq!((none.requests(), none.throughput()), (0, 0.0));
         assert_eq!(none.answers.hit_rate(), None);
-        assert!(none.course().is_empty());
     }
 }

@@ -13,55 +13,90 @@ use super::load::Site;
 use super::meter::Meter;
 use super::wire::Connection;
 use super::workload::{Choice, Row, Script, Workload};
-use crate::traffic::{Answer, Client, Credentials, log_in};
+use crate::traffic::{Client, Credentials, log_in};
 
 /// How many users a page has by which rows are looked for.
 const PAGE: usize = 100;
 
+/// Where a server is, and who may do anything there.
+#[derive(Clone)]
+pub(super) struct Whereabouts {
+    pub(super) name: String,
+    pub(super) address: SocketAddr,
+    /// What clients call it by.
+    pub(super) host: String,
+    pub(super) admin: Credentials,
+    /// What the addresses of the users begin with who are to be asked for.
+    pub(super) users: &'static str,
+    /// Its Redis, if that is ours.
+    pub(super) redis: Option<u32>,
+}
+
 /// A server that is asked.
 pub(super) struct Target {
-    pub(super) name: String,
     pub(super) site: Site,
     pub(super) meter: Meter,
+    whereabouts: Whereabouts,
+    rows: Arc<[Row]>,
     admin: Client,
 }
 
 impl Target {
     /// Logs in, and finds so many users to ask for.
-    pub(super) async fn meet(
-        name: &str,
-        address: SocketAddr,
-        credentials: &Credentials,
-        rows: u32,
-        redis: Option<u32>,
-    ) -> Result<Self> {
-        let token = log_in(address, credentials).await.context("logging in")?;
+    pub(super) async fn meet(whereabouts: Whereabouts, rows: u32) -> Result<Self> {
+        let Whereabouts { address, redis, .. } = whereabouts;
+        let token = log_in(address, &whereabouts.admin).await;
+        let token = token.context("logging in")?;
         let mut admin = Client::new(address, Some(token.clone()));
-        let users = users(&mut admin, &credentials.email, rows as usize).await?;
+        let users = users(&mut admin, &whereabouts, rows as usize).await?;
         let there = users.len();
         ensure!(
             there >= rows as usize,
             "there are {there} users besides the admin: --rows {there}, or more users (alacena seed)"
         );
+        let rows: Arc<[Row]> = users.into();
         let authorization = token.to_str().context("the token")?;
-        let script = Script::new(users, &address.to_string(), authorization);
+        let script = Script::new(Arc::clone(&rows), &whereabouts.host, authorization);
+        let meter = Meter::new(address, redis).await?;
         Ok(Self {
-            name: name.to_owned(),
             site: Site {
                 address,
                 script: Arc::new(script),
+                clocks: meter.clocks(),
             },
-            meter: Meter::new(address, redis).await?,
+            meter,
+            whereabouts,
+            rows,
             admin,
         })
     }
 
-    /// Forgets what is cached under keys of this form.
-    pub(super) async fn clear(&mut self, pattern: &str) -> Result<()> {
+    pub(super) fn name(&self) -> &str {
+        &self.whereabouts.name
+    }
+
+    /// Logs in anew: tokens last for a while.
+    pub(super) async fn log_in(&mut self) -> Result<()> {
+        let Whereabouts {
+            address,
+            host,
+            admin,
+            ..
+        } = &self.whereabouts;
+        let token = log_in(*address, admin).await.context("logging in")?;
+        let authorization = token.to_str().context("the token")?;
+        let script = Script::new(Arc::clone(&self.rows), host, authorization);
+        self.site.script = Arc::new(script);
+        self.admin = Client::new(*address, Some(token));
+        Ok(())
+    }
+
+    /// Has nothing cached.
+    pub(super) async fn clear(&mut self) -> Result<()> {
         let mut request = Request::new(Full::default());
         *request.method_mut() = Method::DELETE;
-        *request.uri_mut() = format!("/cache/clear?pattern={pattern}").parse()?;
-        let cleared = self.admin.ask(request).await?;
+        *request.uri_mut() = Uri::from_static("/cache/clear?pattern=*");
+        let cleared = self.admin.ask(request).await.context("clearing")?;
         ensure!(
             cleared.status.is_success(),
             "DELETE /cache/clear: {}",
@@ -76,16 +111,13 @@ impl Target {
     /// Why not.
     pub(super) async fn try_out(&mut self, workload: Workload, choice: &Choice) -> Result<()> {
         if workload.begins_empty() {
-            self.clear("*").await?;
+            self.clear().await?;
         }
         let ask = choice.stream(workload, 0, 0).ask();
         let mut request = Vec::new();
         self.site.script.write(ask, &mut request);
-        let answer = Connection::open(self.site.address)
-            .await?
-            .ask(&request)
-            .await?;
-        match answer.status {
+        let mut connection = Connection::open(self.site.address).await?;
+        match connection.ask(&request).await?.status {
             200..300 => Ok(()),
             status => bail!("answered {status}"),
         }
@@ -93,7 +125,7 @@ impl Target {
 }
 
 /// The first so many users but the admin, as far as there are any.
-async fn users(admin: &mut Client, email: &str, most: usize) -> Result<Vec<Row>> {
+async fn users(admin: &mut Client, of: &Whereabouts, most: usize) -> Result<Vec<Row>> {
     let mut users = Vec::new();
     let mut skip = 0;
     while users.len() < most {
@@ -101,22 +133,22 @@ async fn users(admin: &mut Client, email: &str, most: usize) -> Result<Vec<Row>>
         let page = page
             .as_array()
             .context("a list of users is no JSON array")?;
+        if page.is_empty() {
+            break;
+        }
+        // A server may have smaller pages than it was asked for.
+        skip += page.len();
         for user in page {
-            let id = user["id"]
-                .as_i64()
-                .context("a user has no id that is a number")?;
-            let address = user["email"].as_str().context("a user has no email")?;
-            if !address.eq_ignore_ascii_case(email) {
+            let id = user["id"].as_i64();
+            let id = id.context("a user has no id that is a number")?;
+            let email = user["email"].as_str().context("a user has no email")?;
+            if email.starts_with(of.users) && !email.eq_ignore_ascii_case(&of.admin.email) {
                 users.push(Row {
                     id,
-                    email: address.to_owned(),
+                    email: email.to_owned(),
                 });
             }
         }
-        if page.len() < PAGE {
-            break;
-        }
-        skip += PAGE;
     }
     users.truncate(most);
     Ok(users)
@@ -125,7 +157,7 @@ async fn users(admin: &mut Client, email: &str, most: usize) -> Result<Vec<Row>>
 async fn page(admin: &mut Client, skip: usize) -> Result<Value> {
     let mut request: Request<Full<Bytes>> = Request::default();
     *request.uri_mut() = Uri::try_from(format!("/users?skip={skip}&limit={PAGE}"))?;
-    let answer: Answer = admin.ask(request).await?;
+    let answer = admin.ask(request).await.context("listing users")?;
     ensure!(
         answer.status.is_success(),
         "GET /users: {}",

@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use crate::traffic::Source;
 
 /// What takes longer hangs.
-const LIMIT: Duration = Duration::from_secs(20);
+pub(super) const LIMIT: Duration = Duration::from_secs(10);
 
 /// More header lines than any answer has.
 const HEADERS: usize = 64;
@@ -38,7 +38,9 @@ pub(super) enum Failure {
     HungUp,
     #[error("the answer is no HTTP: {0}")]
     Malformed(#[from] httparse::Error),
-    #[error("the answer does not say how long it is (Content-Length)")]
+    #[error("the answer's chunks are no HTTP")]
+    Chunks,
+    #[error("the answer does not say how long it is")]
     Endless,
     #[error("no answer within {LIMIT:?}")]
     TimedOut,
@@ -48,23 +50,37 @@ pub(super) enum Failure {
 pub(super) struct Connection {
     stream: TcpStream,
     received: BytesMut,
+    has_answered: bool,
+    is_closing: bool,
 }
 
 /// What an answer's head says.
 struct Head {
     answer: Answer,
-    /// Of head and body together.
     length: usize,
+    body: Body,
+    is_last: bool,
+}
+
+/// How long a body is.
+enum Body {
+    Length(usize),
+    /// Each piece says how long it is.
+    Chunked,
 }
 
 impl Connection {
     pub(super) async fn open(address: SocketAddr) -> Result<Self, Failure> {
-        let stream = TcpStream::connect(address).await;
-        let stream = stream.map_err(Failure::NoConnection)?;
+        let connected = timeout(LIMIT, TcpStream::connect(address)).await;
+        let stream = connected
+            .map_err(|_| Failure::TimedOut)?
+            .map_err(Failure::NoConnection)?;
         stream.set_nodelay(true)?;
         Ok(Self {
             stream,
             received: BytesMut::with_capacity(16 * 1024),
+            has_answered: false,
+            is_closing: false,
         })
     }
 
@@ -75,6 +91,18 @@ impl Connection {
         answered.unwrap_or(Err(Failure::TimedOut))
     }
 
+    /// Whether nobody will answer here any more.
+    pub(super) fn is_closing(&self) -> bool {
+        self.is_closing
+    }
+
+    /// Whether this failure may have its cause in that the server had closed the connection while nobody
+    /// asked, as it may at any time.
+    pub(super) fn was_closed(&self, failure: &Failure) -> bool {
+        let is_closed = matches!(failure, Failure::HungUp | Failure::Lost(_));
+        is_closed && self.has_answered && self.received.is_empty()
+    }
+
     async fn exchange(&mut self, request: &[u8]) -> Result<Answer, Failure> {
         self.stream.write_all(request).await?;
         let head = loop {
@@ -83,11 +111,36 @@ impl Connection {
                 None => self.receive().await?,
             }
         };
-        while self.received.len() < head.length {
+        self.received.advance(head.length);
+        match head.body {
+            Body::Length(length) => self.skip(length).await?,
+            Body::Chunked => while self.skip_chunk().await? > 0 {},
+        }
+        self.has_answered = true;
+        self.is_closing = head.is_last;
+        Ok(head.answer)
+    }
+
+    /// Answers how long the chunk was. The last one has no length.
+    async fn skip_chunk(&mut self) -> Result<usize, Failure> {
+        let (head, length) = loop {
+            match httparse::parse_chunk_size(&self.received).map_err(|_| Failure::Chunks)? {
+                Status::Complete(parsed) => break parsed,
+                Status::Partial => self.receive().await?,
+            }
+        };
+        let length = usize::try_from(length).map_err(|_| Failure::Chunks)?;
+        // A line's end follows each.
+        self.skip(head + length + 2).await?;
+        Ok(length)
+    }
+
+    async fn skip(&mut self, length: usize) -> Result<(), Failure> {
+        while self.received.len() < length {
             self.receive().await?;
         }
-        self.received.advance(head.length);
-        Ok(head.answer)
+        self.received.advance(length);
+        Ok(())
     }
 
     async fn receive(&mut self) -> Result<(), Failure> {
@@ -102,26 +155,33 @@ impl Connection {
 fn head(received: &[u8]) -> Result<Option<Head>, Failure> {
     let mut headers = [EMPTY_HEADER; HEADERS];
     let mut response = httparse::Response::new(&mut headers);
-    let Status::Complete(end) = response.parse(received)? else {
+    let Status::Complete(length) = response.parse(received)? else {
         return Ok(None);
     };
     let status = response.code.unwrap_or_default();
-    let (mut body, mut source) = (None, None);
+    let (mut body, mut source, mut is_last) = (None, None, false);
     for header in response.headers.iter() {
-        let value = || std::str::from_utf8(header.value).unwrap_or_default();
-        if header.name.eq_ignore_ascii_case("content-length") {
-            body = value().trim().parse::<usize>().ok();
-        } else if header.name.eq_ignore_ascii_case("cache-status") {
+        let value = || std::str::from_utf8(header.value).unwrap_or_default().trim();
+        let is = |name: &str| header.name.eq_ignore_ascii_case(name);
+        if is("content-length") {
+            body = value().parse().ok().map(Body::Length);
+        } else if is("transfer-encoding") {
+            body = Some(Body::Chunked);
+        } else if is("connection") {
+            is_last = value().eq_ignore_ascii_case("close");
+        } else if is("cache-status") {
             source = Some(Source::told_by(value()));
         }
     }
     let body = match status {
-        204 | 304 => 0,
+        204 | 304 => Body::Length(0),
         _ => body.ok_or(Failure::Endless)?,
     };
     Ok(Some(Head {
         answer: Answer { status, source },
-        length: end + body,
+        length,
+        body,
+        is_last,
     }))
 }
 
@@ -181,12 +241,31 @@ mod tests {
     async fn what_is_no_whole_answer_is_a_failure() {
         for (bytes, why) in [
             ("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhel", "hung up"),
-            ("HTTP/1.1 200 OK\r\n\r\n", "Content-Length"),
+            ("HTTP/1.1 200 OK\r\n\r\n", "how long"),
+            (
+                "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nmore",
+                "chunks",
+            ),
             ("SSH-2.0-OpenSSH\r\n\r\n", "no HTTP"),
         ] {
             let answers = told(bytes, 1000).await;
             let first = answers[0].as_ref().expect_err(bytes);
             assert!(first.contains(why), "{first}");
+        }
+    }
+
+    #[tokio::test]
+    async fn an_answer_may_come_in_chunks() {
+        let two = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n10\r\n0123456789abcdef\r\n\
+                   0\r\n\r\nHTTP/1.1 201 Created\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+        for at_once in [1, 7, 1000] {
+            let answers = told(two, at_once).await;
+            let statuses: Vec<u16> = answers
+                .iter()
+                .flatten()
+                .map(|answer| answer.status)
+                .collect();
+            assert_eq!(statuses, [200, 201], "{at_once} at once");
         }
     }
 

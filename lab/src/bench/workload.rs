@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::ValueEnum;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -88,7 +89,7 @@ impl Workload {
 
     /// Whether targets are asked at a rate.
     pub(super) fn has_open_loop(self) -> bool {
-        !self.begins_empty() || self == Self::Warming
+        self != Self::Stampede
     }
 
     /// What is to be cached before it begins: the request, of as many as there are rows, that this row
@@ -149,23 +150,37 @@ impl Choice {
 
     /// Requests of a workload. The same round and lane give the same ones, whoever is asked.
     pub(super) fn stream(&self, workload: Workload, round: usize, lane: usize) -> Stream {
-        let mut seed = self.0.seed;
-        for part in [workload as usize, round, lane] {
-            seed = fastrand::Rng::with_seed(seed ^ part as u64).u64(..);
-        }
         Stream {
             workload,
             odds: Arc::clone(&self.0),
-            luck: fastrand::Rng::with_seed(seed),
+            luck: fastrand::Rng::with_seed(self.seed(&[workload as usize, round, lane])),
         }
+    }
+
+    /// When they are due.
+    pub(super) fn gaps(&self, workload: Workload, round: usize, rate: f64) -> Gaps {
+        Gaps::new(rate, self.seed(&[workload as usize, round]))
+    }
+
+    /// In which order so many targets have their turns in a round.
+    pub(super) fn turns(&self, workload: Workload, round: usize, targets: usize) -> Vec<usize> {
+        let mut turns: Vec<usize> = (0..targets).collect();
+        let seed = self.seed(&[workload as usize, round]);
+        fastrand::Rng::with_seed(seed).shuffle(&mut turns);
+        turns
+    }
+
+    /// A seed for each of these.
+    fn seed(&self, parts: &[usize]) -> u64 {
+        parts.iter().fold(self.0.seed, |seed, &part| {
+            fastrand::Rng::with_seed(seed ^ part as u64).u64(..)
+        })
     }
 
     /// Every row, in some order.
     pub(super) fn every_row(&self, round: usize) -> Vec<u32> {
         let mut rows: Vec<u32> = (0..self.0.rows).collect();
-        self.stream(Workload::Cold, round, 0)
-            .luck
-            .shuffle(&mut rows);
+        fastrand::Rng::with_seed(self.seed(&[round])).shuffle(&mut rows);
         rows
     }
 }
@@ -205,14 +220,29 @@ impl Stream {
         }
     }
 
-    /// How long after one request the next is due, in seconds, if so many are due in a second: as if
-    /// whoever asks knew nothing of each other.
-    pub(super) fn gap(&mut self, rate: f64) -> f64 {
-        -(1.0 - self.luck.f64()).ln() / rate
-    }
-
     fn popular(&mut self) -> u32 {
         self.odds.popular.row(self.luck.f64()) as u32
+    }
+}
+
+/// How long after one request the next is due: as if those who ask knew nothing of each other.
+pub(super) struct Gaps {
+    rate: f64,
+    luck: fastrand::Rng,
+}
+
+impl Gaps {
+    /// So that so many are due in a second.
+    pub(super) fn new(rate: f64, seed: u64) -> Self {
+        Self {
+            rate,
+            luck: fastrand::Rng::with_seed(seed),
+        }
+    }
+
+    /// The next one.
+    pub(super) fn next(&mut self) -> Duration {
+        Duration::from_secs_f64(-(1.0 - self.luck.f64()).ln() / self.rate)
     }
 }
 
@@ -226,24 +256,20 @@ pub(super) struct Row {
 /// What stands in each request to a target.
 #[derive(Debug)]
 pub(super) struct Script {
-    rows: Vec<Row>,
+    rows: Arc<[Row]>,
     /// The lines that all requests have.
     head: String,
 }
 
 impl Script {
-    pub(super) fn new(rows: Vec<Row>, host: &str, authorization: &str) -> Self {
-        let rows = rows.into_iter().map(|row| Row {
-            email: utf8_percent_encode(&row.email, NON_ALPHANUMERIC).to_string(),
-            ..row
-        });
+    pub(super) fn new(rows: Arc<[Row]>, host: &str, authorization: &str) -> Self {
         Self {
-            rows: rows.collect(),
+            rows,
             head: format!("Host: {host}\r\nAuthorization: {authorization}\r\n"),
         }
     }
 
-    pub(super) fn row(&self, index: u32) -> &Row {
+    fn row(&self, index: u32) -> &Row {
         &self.rows[index as usize % self.rows.len()]
     }
 
@@ -261,7 +287,7 @@ impl Script {
             Ask::ByEmail(row) => write!(
                 request,
                 "GET /users/by-email/{} HTTP/1.1\r\n{head}\r\n",
-                self.row(row).email
+                utf8_percent_encode(&self.row(row).email, NON_ALPHANUMERIC)
             ),
             Ask::Page(page) => write!(
                 request,
@@ -315,6 +341,20 @@ mod tests {
     }
 
     #[test]
+    fn everybody_has_a_turn_and_nobody_always_the_same_one() {
+        let turns = |round| choice().turns(Workload::Zipf, round, 4);
+        let mut firsts: Vec<usize> = (0..40).map(|round| turns(round)[0]).collect();
+        firsts.sort_unstable();
+        firsts.dedup();
+        assert_eq!(firsts, [0, 1, 2, 3]);
+        for round in 0..40 {
+            let mut turns = turns(round);
+            turns.sort_unstable();
+            assert_eq!(turns, [0, 1, 2, 3]);
+        }
+    }
+
+    #[test]
     fn as_many_requests_are_writes_as_were_asked_for() {
         let asks = some(Workload::Mixed, 0, 0);
         let writes = asks.iter().filter(|ask| !ask.is_read()).count();
@@ -332,8 +372,9 @@ mod tests {
 
     #[test]
     fn as_much_is_due_as_was_asked_for() {
-        let mut stream = choice().stream(Workload::Zipf, 0, 0);
-        let seconds: f64 = (0..20_000).map(|_| stream.gap(50.0)).sum();
+        let mut gaps = Gaps::new(50.0, 1);
+        let time: Duration = (0..20_000).map(|_| gaps.next()).sum();
+        let seconds = time.as_secs_f64();
         assert!((seconds - 400.0).abs() < 40.0, "{seconds}");
     }
 
@@ -343,7 +384,7 @@ mod tests {
             id: 7,
             email: "a+b@example.com".to_owned(),
         };
-        let script = Script::new(vec![row], "here:80", "Bearer token");
+        let script = Script::new(Arc::new([row]), "here:80", "Bearer token");
         let written = |ask| {
             let mut request = b"what was there before".to_vec();
             script.write(ask, &mut request);

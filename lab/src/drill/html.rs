@@ -95,7 +95,7 @@ fn overview_row(entry: &Entry, side: &SideOutcome) -> Markup {
     html! {
         tr {
             th scope="row" { (link(entry)) }
-            td { (side.name) }
+            td.text { (side.name) }
             td { (badge(word(side.is_passed()))) }
             td { (grouped(counts.requests())) }
             td { (grouped(counts.failed)) }

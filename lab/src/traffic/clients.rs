@@ -15,10 +15,15 @@ pub(crate) struct Clients {
 }
 
 impl Clients {
-    /// Lets them work, on half of the machine: the instances need the other half.
-    pub(crate) fn start(works: impl IntoIterator<Item = Work>) -> Result<Self> {
+    /// On how many threads they work: half of the machine, as the instances need the other half.
+    pub(crate) fn threads() -> usize {
         let cores = thread::available_parallelism().map_or(1, usize::from);
-        let mut shares: Vec<Vec<Work>> = (0..(cores / 2).max(1)).map(|_| Vec::new()).collect();
+        (cores / 2).max(1)
+    }
+
+    /// Lets them work.
+    pub(crate) fn start(works: impl IntoIterator<Item = Work>) -> Result<Self> {
+        let mut shares: Vec<Vec<Work>> = (0..Self::threads()).map(|_| Vec::new()).collect();
         let count = shares.len();
         for (number, work) in works.into_iter().enumerate() {
             shares[number % count].push(work);

@@ -12,7 +12,7 @@ mod visitor;
 mod writes;
 mod zipf;
 
-pub(crate) use client::{Answer, Client, Source};
+pub(crate) use client::{Client, Source};
 pub(crate) use clients::{Clients, Work};
 pub(crate) use record::{Clock, Failed, Notes, Record, assembled};
 pub(crate) use stage::{Credentials, HOT, Leaver, Stage, log_in};
