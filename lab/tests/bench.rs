@@ -20,16 +20,17 @@ fn lab(command: &str, arguments: &[&str]) -> Output {
 
 /// Runs a benchmark that takes as little as possible.
 fn bench(folder: &Path, arguments: &[&str]) -> Output {
-    let output = format!("--output={}", folder.display());
-    let little = [
-        "--quick",
-        "--slice=60ms",
-        "--rounds=2",
-        "--rows=100",
-        "--connections=4",
-        &output,
-    ];
-    lab("bench", &[arguments, &little].concat())
+    bench_for("60ms", folder, arguments)
+}
+
+/// Runs one whose measurements take so long each.
+fn bench_for(slice: &str, folder: &Path, arguments: &[&str]) -> Output {
+    let (slice, output) = (
+        format!("--slice={slice}"),
+        format!("--output={}", folder.display()),
+    );
+    let little = ["--quick", "--rounds=2", "--rows=100", "--connections=4"];
+    lab("bench", &[arguments, &little, &[&slice, &output]].concat())
 }
 
 /// How it ended, and all that it said.
@@ -130,17 +131,9 @@ fn every_workload_is_put_to_every_backend() {
 #[test]
 fn a_cold_start_is_cold_and_a_warm_cache_warm() {
     let folder = folder();
-    let (code, said) = told(&bench(
-        folder.path(),
-        &[
-            "cold",
-            "uniform",
-            "stampede",
-            "warming",
-            "--writes=0",
-            "--slice=200ms",
-        ],
-    ));
+    let arguments = ["cold", "uniform", "stampede", "warming", "--writes=0"];
+    // Long enough to see a cache fill.
+    let (code, said) = told(&bench_for("200ms", folder.path(), &arguments));
     assert_eq!(code, Some(0), "{said}");
     let report = report(folder.path());
     for backend in BACKENDS {
