@@ -330,7 +330,8 @@ fn curves(area: &Area<'_>, title: &str, lines: &[(RGBAColor, &[Tick])]) -> Drawn
     let ticks = || lines.iter().flat_map(|(_, ticks)| ticks.iter());
     let least = ticks().map(|tick| tick.ms).fold(f64::INFINITY, f64::min);
     let most = ticks().map(|tick| tick.ms).fold(0.0, f64::max);
-    let end = (PARTS.len() - 1) as f64;
+    let known = ticks().map(|tick| nines(tick.part)).fold(1.0, f64::max);
+    let end = known.ceil().min((PARTS.len() - 1) as f64);
     let scale = (least * 0.8..most * 1.25).log_scale();
     let mut chart = ChartBuilder::on(&area)
         .margin_right(24)
@@ -343,7 +344,7 @@ fn curves(area: &Area<'_>, title: &str, lines: &[(RGBAColor, &[Tick])]) -> Drawn
         .light_line_style(TRANSPARENT)
         .axis_style(INK)
         .label_style(style(12, INK))
-        .x_labels(PARTS.len())
+        .x_labels(end as usize + 1)
         .y_labels(4)
         .x_label_formatter(&|x| PARTS.get(x.round() as usize).unwrap_or(&"").to_string())
         .y_label_formatter(&|y| format!("{y}"))

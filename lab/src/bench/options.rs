@@ -67,7 +67,7 @@ pub struct Options {
     #[arg(long)]
     pub quick: bool,
 
-    /// How many users are asked for [default: 1000; 400 with --quick]
+    /// How many users are asked for [default: 1000; 300 with --quick]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(100..=1_000_000))]
     pub rows: Option<u32>,
 
@@ -207,13 +207,13 @@ impl Options {
             .slice
             .map_or(usual(0.15, 1.5), |time| time.as_secs_f64());
         Extent {
-            rows: self.rows.unwrap_or(if self.quick { 400 } else { 1000 }),
+            rows: self.rows.unwrap_or(if self.quick { 300 } else { 1000 }),
             rounds: self.rounds.unwrap_or(if self.quick { 3 } else { 7 }),
             slice_seconds: slice,
             warm_up_seconds: slice / 4.0,
             connections: self.connections,
             crowd: self.crowd,
-            stampedes: if self.quick { 5 } else { 20 },
+            stampedes: if self.quick { 4 } else { 20 },
             writes_percent: self.writes,
             seed: self.seed,
         }
