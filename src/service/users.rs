@@ -119,7 +119,7 @@ impl Users {
     pub async fn get_by_email(&self, email: &Email, mode: Mode) -> Result<Read<CachedUser>, Error> {
         // Two lookups, one read: it is counted once, by its outcome.
         let read = self.follow_hint(email, mode).await?;
-        self.cache.count(read.source);
+        self.cache.count(HINT, read.source);
         Ok(read)
     }
 
