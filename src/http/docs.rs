@@ -24,7 +24,7 @@ use crate::domain::FieldError;
         products::get_product, products::list_products, products::post_product,
         products::put_product, products::patch_product, products::delete_product,
         calculations::expensive,
-        cache_admin::stats, cache_admin::clear, cache_admin::exists,
+        cache_admin::stats, cache_admin::clear, cache_admin::exists, cache_admin::entry,
         health::live, health::is_ready, metrics::metrics, openapi,
     ),
     components(schemas(Body, FieldError)),
@@ -212,7 +212,7 @@ impl Route<'_> {
         let is_login = self.path == "/auth/login";
         let reads_input = has_body || self.has_id || is_list;
         let takes_query = self.path.starts_with("/calculations")
-            || ["/cache/clear", "/cache/exists"].contains(&self.path);
+            || (self.path.starts_with("/cache/") && self.path != "/cache/stats");
         let admins_only = self.path.starts_with("/cache")
             || self.path.contains("by-email")
             || (is_resource(self.path) && !self.is_read);

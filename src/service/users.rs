@@ -442,11 +442,11 @@ pub(super) fn email_of(name: &str) -> Option<Email> {
     Email::parse(email).ok()
 }
 
-fn key(id: i64) -> Key {
+pub(super) fn key(id: i64) -> Key {
     Key::of_id(KIND, id)
 }
 
-fn hint_key(email: &Email) -> Key {
+pub(super) fn hint_key(email: &Email) -> Key {
     Key::of_text(HINT, email.canonical())
 }
 

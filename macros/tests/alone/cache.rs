@@ -52,7 +52,7 @@ mod tiered;
 pub use alacena_macros::{cached, invalidates};
 pub use arguments::{KeyBuilder, KeyList, KeyPart, KeySlot};
 pub use backend::{
-    BackendStats, CacheBackend, FarStats, Filled, Lease, Lookup, Mode, Ticket, Tier, Voided,
+    BackendStats, CacheBackend, Copied, FarStats, Filled, Lease, Lookup, Mode, Ticket, Tier, Voided,
 };
 pub use budget::{Spent, one_budget};
 pub use cached::Cacheable;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use self::load::Loaded;
-use super::backend::{BackendStats, CacheBackend, Lookup, Mode, Tier, Voided};
+use super::backend::{BackendStats, CacheBackend, Copied, Lookup, Mode, Tier, Voided};
 use super::cached::Cacheable;
 use super::change::Change;
 use super::clock::{Clock, Timestamp};
@@ -258,6 +258,28 @@ impl Cache {
     /// What is under the key in each tier and answers reads there.
     pub async fn copies(&self, key: &Key) -> Vec<(Tier, Entry)> {
         self.backend.copies(key, self.clock.now()).await
+    }
+
+    /// Where the key is, and which copy answers reads at present.
+    pub async fn locate(&self, key: &Key) -> Vec<Copied> {
+        let copies = self.copies(key).await;
+        let now = self.clock.now();
+        // A tier may have copies that are read only while another is not trusted.
+        let answering = if self.out_of_touch(now).is_some() {
+            None
+        } else if self.backend.peek(key, now).is_some() {
+            Some(Tier::Near)
+        } else {
+            Some(Tier::Far)
+        };
+        let copied = |(tier, entry): (Tier, Entry)| Copied {
+            tier,
+            age: now.since(entry.stored()),
+            ttl: entry.fresh_until().since(now),
+            size: entry.value().map(Bytes::len),
+            answers_reads: answering == Some(tier),
+        };
+        copies.into_iter().map(copied).collect()
     }
 
     /// Removes a key whose copies are wrong.
