@@ -7,7 +7,7 @@ use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use super::problem::Body;
 use super::telemetry::Telemetry;
-use super::{auth, cache_admin, calculations, health, metrics, products, users};
+use super::{auth, cache_admin, calculations, health, history, metrics, products, users};
 use crate::domain::FieldError;
 
 #[derive(OpenApi)]
@@ -25,6 +25,7 @@ use crate::domain::FieldError;
         products::put_product, products::patch_product, products::delete_product,
         calculations::expensive,
         cache_admin::stats, cache_admin::clear, cache_admin::exists, cache_admin::entry,
+        history::history, history::picture,
         health::live, health::is_ready, metrics::metrics, openapi,
     ),
     components(schemas(Body, FieldError)),

@@ -10,6 +10,7 @@ mod conditional;
 mod counts;
 mod docs;
 mod health;
+mod history;
 mod input;
 mod metrics;
 mod position;
@@ -46,6 +47,7 @@ pub fn routes(config: &mut ServiceConfig, telemetry: &Telemetry, limits: BodyLim
     calculations::routes(config, telemetry);
     auth::routes(config, telemetry);
     cache_admin::routes(config, telemetry);
+    history::routes(config, telemetry);
     health::routes(config, telemetry);
     docs::routes(config, telemetry);
     unknown_routes(config, telemetry);

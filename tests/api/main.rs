@@ -18,6 +18,7 @@ mod documentation;
 mod forgotten;
 mod hangup;
 mod health;
+mod history;
 mod lists;
 mod login;
 mod outage;
