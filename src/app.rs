@@ -7,7 +7,7 @@ mod servers;
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix_web::dev::{Server, ServerHandle};
 use anyhow::{Context, Result};
@@ -150,6 +150,7 @@ impl Application {
                 sessions: services.sessions.clone(),
                 database: database.clone(),
                 coherence: Coherence { tailed, observed },
+                started: Instant::now(),
             },
             history,
             database,

@@ -7,7 +7,9 @@ use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use super::problem::Body;
 use super::telemetry::Telemetry;
-use super::{auth, cache_admin, calculations, health, history, metrics, products, users};
+use super::{
+    auth, cache_admin, calculations, dashboard, health, history, metrics, products, users,
+};
 use crate::domain::FieldError;
 
 #[derive(OpenApi)]
@@ -26,7 +28,7 @@ use crate::domain::FieldError;
         calculations::expensive,
         cache_admin::stats, cache_admin::clear, cache_admin::exists, cache_admin::entry,
         history::history, history::picture,
-        health::live, health::is_ready, metrics::metrics, openapi,
+        health::live, health::is_ready, metrics::metrics, dashboard::figures::figures, openapi,
     ),
     components(schemas(Body, FieldError)),
     tags(
@@ -215,6 +217,7 @@ impl Route<'_> {
         let takes_query = self.path.starts_with("/calculations")
             || (self.path.starts_with("/cache/") && self.path != "/cache/stats");
         let admins_only = self.path.starts_with("/cache")
+            || self.path.starts_with("/dashboard")
             || self.path.contains("by-email")
             || (is_resource(self.path) && !self.is_read);
         let by_address = self.path.contains("by-email");

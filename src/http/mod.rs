@@ -8,6 +8,7 @@ mod caller;
 mod client;
 mod conditional;
 mod counts;
+mod dashboard;
 mod docs;
 mod health;
 mod history;
@@ -50,6 +51,7 @@ pub fn routes(config: &mut ServiceConfig, telemetry: &Telemetry, limits: BodyLim
     history::routes(config, telemetry);
     health::routes(config, telemetry);
     docs::routes(config, telemetry);
+    dashboard::routes(config, telemetry);
     unknown_routes(config, telemetry);
 }
 

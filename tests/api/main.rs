@@ -14,6 +14,7 @@ mod cli;
 mod coherence;
 mod conditional;
 mod consistency;
+mod dashboard;
 mod documentation;
 mod forgotten;
 mod hangup;

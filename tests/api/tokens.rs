@@ -26,6 +26,7 @@ async fn a_request_without_a_token_is_told_how_to_authenticate(app: TestApp) {
         app.get("/cache/entry?key=user:1"),
         app.get("/cache/history"),
         app.get("/cache/history.svg"),
+        app.get("/dashboard/figures"),
     ];
     for call in closed {
         let answer = call.await.problem(401, "unauthenticated");
