@@ -364,6 +364,41 @@ mod tests {
         assert_eq!(kinds, expected);
     }
 
+    /// A clock that runs, from shortly before a minute's end.
+    struct Shortly(std::time::Instant);
+
+    impl Clock for Shortly {
+        fn now(&self) -> Timestamp {
+            at(0, 59) + Duration::from_millis(950) + self.0.elapsed()
+        }
+    }
+
+    #[tokio::test]
+    async fn a_minute_ends_though_nobody_looks() {
+        let clock: Arc<dyn Clock> = Arc::new(Shortly(std::time::Instant::now()));
+        let backend = Arc::new(NullBackend::new());
+        let cache = Cache::new(backend, Arc::clone(&clock), Tasks::on_current_runtime());
+        let history = ReadHistory::of(cache.clone(), clock);
+        cache.count(
+            "user",
+            Source::Hit {
+                tier: Tier::Near,
+                ttl: 1,
+            },
+        );
+        let kept = tokio::spawn(history.clone().keep());
+        let noted = async {
+            while history.ring.lock().running == NOON / MINUTE {
+                tokio::task::yield_now().await;
+            }
+        };
+        let noted = tokio::time::timeout(Duration::from_secs(20), noted).await;
+        noted.expect("the task notes the minute");
+        let told = seen(&history.ring.lock(), MINUTES, &cache.reads().by_kind());
+        assert_eq!(told, [(0, 1, true), (1, 0, false)]);
+        kept.abort();
+    }
+
     #[test]
     fn the_best_and_the_worst_are_among_the_minutes_that_are_over_and_had_reads() {
         let minute = |number, near, loaded, is_complete| Minute {
