@@ -64,6 +64,16 @@ impl Collector for Snapshot {
                 reads.hits,
             ),
             (
+                "alacena_cache_near_hits",
+                "Those of them that this process's memory answered in time",
+                reads.near_hits,
+            ),
+            (
+                "alacena_cache_far_hits",
+                "Those that Redis answered in time",
+                reads.far_hits,
+            ),
+            (
                 "alacena_cache_misses",
                 "Reads that went to the database",
                 reads.misses,

@@ -118,6 +118,15 @@ async fn requests_are_counted_but_for_the_pages_own() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn figures_are_where_the_page_is_though_the_metrics_are_elsewhere() {
+    let app = TestApp::start("server.metrics_address = '127.0.0.1:0'").await;
+    let admin = app.admin().await;
+    app.get("/metrics").await.expect(404);
+    let told = figures(&app, &admin).await;
+    assert!(told["requests"]["total"].as_u64() > Some(0), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn figures_are_for_admins() {
     let app = TestApp::start("").await;
     let user = app.new_user(&app.admin().await).await;
