@@ -1,6 +1,8 @@
+use alacena_lab::servers::Redis;
 use serde_json::{Value, json};
+use tokio::task::block_in_place;
 
-use crate::support::TestApp;
+use crate::support::{Storage, TestApp, eventually};
 
 matrix!(the_figures_have_their_shape);
 async fn the_figures_have_their_shape(app: TestApp) {
@@ -277,4 +279,29 @@ async fn an_entry_tells_where_a_key_is_and_never_what_it_holds(app: TestApp) {
     let user = app.new_user(&admin).await;
     let forbidden = app.get("/cache/entry?key=user:1").by(&user.token).await;
     forbidden.problem(403, "forbidden");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_entry_tells_which_copy_answers_while_redis_is_away() {
+    let mut redis = block_in_place(Redis::start).expect("Redis starts");
+    let config = format!("cache.redis.url = '{}'", redis.url());
+    let app = TestApp::start_on(Storage::Sqlite, "redis", &config).await;
+    let admin = app.admin().await;
+    app.get("/users").by(&admin).await.expect(200);
+    let answering = async || {
+        let entry = app
+            .get("/cache/entry?key=users:list:0:100")
+            .by(&admin)
+            .await
+            .expect(200)
+            .json();
+        let copies = entry["copies"].as_array().expect("a list").clone();
+        let told = |copy: &Value| (copy["tier"].clone(), copy["answers_reads"].clone());
+        copies.iter().map(told).collect::<Vec<_>>()
+    };
+    let both = [(json!("near"), json!(false)), (json!("far"), json!(true))];
+    assert_eq!(answering().await, both);
+    block_in_place(|| redis.kill()).expect("it dies");
+    let alone = [(json!("near"), json!(true))];
+    eventually("near answers alone", async || answering().await == alone).await;
 }

@@ -53,6 +53,8 @@ async fn a_browser_that_has_the_page_is_sent_none() {
     app.post("/dashboard")
         .await
         .problem(405, "method-not-allowed");
+    // The client follows the redirect.
+    app.get("/dashboard/").await.expect(200);
     app.get("/dashboard/nothing.js")
         .await
         .problem(404, "unknown-route");

@@ -63,6 +63,7 @@ pub(super) fn routes(config: &mut ServiceConfig, telemetry: &Telemetry) {
         let routes = [web::get().to(answer.clone()), web::head().to(answer)];
         config.service(telemetry.resource(file.path, routes));
     }
+    config.service(web::redirect("/dashboard/", "/dashboard"));
     config.service(telemetry.resource("/dashboard/figures", [web::get().to(figures::figures)]));
 }
 

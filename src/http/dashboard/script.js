@@ -130,6 +130,8 @@ async function attempt(action) {
   try {
     await action();
   } catch (error) {
+    // Whoever has logged out meanwhile is told nothing.
+    if (!isLoggedIn()) return;
     if (error instanceof Refused && error.status === 401) expire();
     else if (error instanceof Refused && error.status === 403) leave("This account is no admin’s any more.");
     else if (error instanceof Refused) setTroubles([{ kind: "refused", words: `The service refuses: ${error.message}.` }]);
