@@ -11,8 +11,7 @@ use super::reads::{ByKind, KINDS, Reads, sum};
 
 const MINUTE: u64 = 60_000;
 
-/// How many minutes are kept: a day.
-pub const MINUTES: usize = 24 * 60;
+const MINUTES: usize = ReadHistory::MINUTES;
 
 /// A minute of the wall clock, and what was read in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,6 +80,9 @@ pub struct ReadHistory {
 }
 
 impl ReadHistory {
+    /// How many minutes are kept: a day.
+    pub const MINUTES: usize = 24 * 60;
+
     /// The history of this cache from now on.
     pub fn of(cache: Cache, clock: Arc<dyn Clock>) -> Self {
         let ring = Ring::new(clock.now(), cache.reads().by_kind());

@@ -52,7 +52,7 @@ pub use clock::{Clock, ManualClock, SystemClock, Timestamp};
 pub use counters::Count;
 pub use entry::{Entry, EntryTimes};
 pub use front::Cache;
-pub use history::{Extremes, MINUTES, Minute, ReadHistory, Window};
+pub use history::{Extremes, Minute, ReadHistory, Window};
 pub use json::Json;
 pub use key::{Group, Key};
 pub use log::{ChangeLog, LogBatch, LogEntry, LogUnavailable, Position, Replay, Stale, Watermark};

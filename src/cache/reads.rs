@@ -4,7 +4,6 @@ use std::ops::{AddAssign, Sub};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use compact_str::CompactString;
 use crossbeam_utils::CachePadded;
 
 use super::backend::Tier;
@@ -84,7 +83,7 @@ pub(super) type ByKind = [Reads; KINDS];
 #[derive(Debug)]
 pub(super) struct ReadCounters {
     /// Compared one after the other: they are few, and the commonest come first soonest.
-    kinds: [OnceLock<CompactString>; KINDS - 1],
+    kinds: [OnceLock<Box<str>>; KINDS - 1],
     shards: [CachePadded<[[AtomicU64; OUTCOMES]; KINDS]>; SHARDS],
 }
 
@@ -112,14 +111,14 @@ impl ReadCounters {
     }
 
     fn index(&self, kind: &str) -> usize {
-        let is_it = |known: &OnceLock<CompactString>| known.get_or_init(|| kind.into()) == kind;
+        let is_it = |known: &OnceLock<Box<str>>| **known.get_or_init(|| kind.into()) == *kind;
         self.kinds.iter().position(is_it).unwrap_or(KINDS - 1)
     }
 
     /// The names of the kinds, each at its place in [`by_kind`](Self::by_kind).
     pub(super) fn kinds(&self) -> impl Iterator<Item = &str> {
         let known = self.kinds.iter().map_while(OnceLock::get);
-        known.map(CompactString::as_str).chain(
+        known.map(|kind| &**kind).chain(
             // The last place is used only once all others are.
             self.kinds.last().and_then(OnceLock::get).map(|_| OTHER),
         )

@@ -15,7 +15,7 @@ use super::caller::Admin;
 use super::input::{number, query};
 use super::problem::{Kind, Problem};
 use super::telemetry::Telemetry;
-use crate::cache::{Cache, Extremes, MINUTES, Minute, ReadHistory, Reads, Timestamp};
+use crate::cache::{Cache, Extremes, Minute, ReadHistory, Reads, Timestamp};
 use crate::domain::{Invalid, Validation};
 
 pub(super) fn routes(config: &mut ServiceConfig, telemetry: &Telemetry) {
@@ -195,9 +195,9 @@ pub(super) async fn history(
     history: web::Data<ReadHistory>,
 ) -> Result<HttpResponse, Problem> {
     let HistoryQuery { minutes, kind } = query(&request)?;
-    let minutes = whole("minutes", minutes, MINUTES as i64)?;
+    let minutes = whole("minutes", minutes, MOST_MINUTES)?;
     let mut check = Validation::default();
-    let minutes = check.check("minutes", within(minutes, 1..=MINUTES as i64));
+    let minutes = check.check("minutes", within(minutes, 1..=MOST_MINUTES));
     let minutes = check.finish(|| minutes).map_err(Problem::invalid)?;
     let mut window = history.window(minutes as usize);
     if let Some(kind) = kind {
@@ -259,6 +259,7 @@ struct PictureQuery {
     theme: Option<String>,
 }
 
+const MOST_MINUTES: i64 = ReadHistory::MINUTES as i64;
 const WIDTHS: RangeInclusive<i64> = 320..=1600;
 const DEFAULT_WIDTH: i64 = 900;
 
@@ -279,10 +280,10 @@ pub(super) async fn picture(
         width,
         theme,
     } = query(&request)?;
-    let minutes = whole("minutes", minutes, MINUTES as i64)?;
+    let minutes = whole("minutes", minutes, MOST_MINUTES)?;
     let width = whole("width", width, DEFAULT_WIDTH)?;
     let mut check = Validation::default();
-    let minutes = check.check("minutes", within(minutes, 1..=MINUTES as i64));
+    let minutes = check.check("minutes", within(minutes, 1..=MOST_MINUTES));
     let width = check.check("width", within(width, WIDTHS));
     let theme = check.check("theme", theme_of(theme.as_deref()));
     let input = check.finish(|| Some((minutes? as usize, width? as u32, theme?)));
