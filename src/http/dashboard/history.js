@@ -60,7 +60,8 @@ function showPicture(picture, description) {
 function inWords(figures, minutes) {
   const span = minutes === "60" ? "hour" : `${minutes / 60} hours`;
   if (figures.reads === 0) return `Hit rate over the last ${span}: nothing was read.`;
-  const average = `Hit rate over the last ${span}: ${percent(figures.hit_rate)} on average of ${count(figures.reads)} reads`;
+  const reads = `${percent(figures.hit_rate)} on average of ${count(figures.reads)} reads`;
+  const average = `Hit rate over the last ${span}: ${reads}`;
   if (!figures.peak) return `${average}.`;
   return `${average}, highest ${at(figures.peak)}, lowest ${at(figures.lowest)}.`;
 }

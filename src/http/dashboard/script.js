@@ -134,10 +134,14 @@ async function attempt(action) {
     if (!isLoggedIn()) return;
     if (error instanceof Refused && error.status === 401) expire();
     else if (error instanceof Refused && error.status === 403) leave("This account is no admin’s any more.");
-    else if (error instanceof Refused) setTroubles([{ kind: "refused", words: `The service refuses: ${error.message}.` }]);
-    else if (error instanceof Unanswered) setTroubles([{ kind: "unanswered", words: "The service does not answer." }]);
+    else if (error instanceof Refused) setTroubles([silence("refused", `cannot answer: ${error.message}`)]);
+    else if (error instanceof Unanswered) setTroubles([silence("unanswered", "does not answer")]);
     else throw error;
   }
+}
+
+function silence(kind, what) {
+  return { kind, words: `The service ${what}. The figures are the last that it told.` };
 }
 
 /** Says what is wrong, or that it no longer is. */
@@ -159,6 +163,7 @@ function showRelief() {
   const took = duration((Date.now() - trouble.since) / 1000);
   const words = `All is well again since ${now()}, after ${took}.`;
   trouble = null;
+  refreshHistory();
   showBanner("well", words);
   show("announcement", words);
   setTimeout(() => {
