@@ -45,10 +45,11 @@ benchmark *arguments:
 report *arguments:
     scripts/report.sh {{ arguments }}
 
-# What a cache hit costs, over HTTP and by attribute
+# What a cache hit costs, over HTTP and by attribute, and what counting it does
 bench:
     cargo bench --bench hit
     cargo bench --bench attributes
+    cargo bench --bench counting
 
 # Licences, duplicates, sources and advisories of the dependencies (cargo install cargo-deny)
 deny:

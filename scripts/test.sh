@@ -11,6 +11,8 @@ need_build_tools
 need postgresql has_postgresql_server
 need redis-server command -v redis-server
 need memcached command -v memcached
+need chromium command -v chromium
+need chromium-driver command -v chromedriver
 install_missing
 
 for component in fmt clippy; do

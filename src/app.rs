@@ -7,7 +7,7 @@ mod servers;
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix_web::dev::{Server, ServerHandle};
 use anyhow::{Context, Result};
@@ -16,7 +16,9 @@ use tokio::task::AbortHandle;
 use self::admin::ensure_admin;
 use self::backend::backend;
 use self::servers::Parts;
-use crate::cache::{Cache, CacheBackend, Clock, Position, Progress, SystemClock, Tasks};
+use crate::cache::{
+    Cache, CacheBackend, Clock, Position, Progress, ReadHistory, SystemClock, Tasks,
+};
 use crate::coherence::{
     Coherence, Follow, Observer, ObserverStats, Tailer, TailerStats, Truth, keep_trimmed,
 };
@@ -87,13 +89,13 @@ impl Application {
         let backend_name = backend.name();
         let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let cache = Cache::new(backend, Arc::clone(&clock), tasks.clone());
+        let history = ReadHistory::of(cache.clone(), Arc::clone(&clock));
         // Where nothing is kept, nothing goes stale.
         let log = &config.cache.log;
-        let mut background = vec![AbortOnDrop::spawn(keep_trimmed(
-            database.apart(),
-            log.age,
-            log.rows,
-        ))];
+        let mut background = vec![
+            AbortOnDrop::spawn(keep_trimmed(database.apart(), log.age, log.rows)),
+            AbortOnDrop::spawn(history.clone().keep()),
+        ];
         let (tailed, observed) = (TailerStats::default(), ObserverStats::default());
         let (cache, tailer) = if config.cache.backend == BackendKind::Off {
             (cache, None)
@@ -148,7 +150,9 @@ impl Application {
                 sessions: services.sessions.clone(),
                 database: database.clone(),
                 coherence: Coherence { tailed, observed },
+                started: Instant::now(),
             },
+            history,
             database,
             services,
             cache,

@@ -4,7 +4,7 @@ use actix_web::dev::Server;
 use actix_web::{App, HttpServer, web};
 use anyhow::Result;
 
-use crate::cache::Cache;
+use crate::cache::{Cache, ReadHistory};
 use crate::config::Config;
 use crate::db::Database;
 use crate::http::{self, BodyLimits, Measured, Metrics, Telemetry, TrustedProxies};
@@ -17,6 +17,7 @@ pub(super) struct Parts {
     pub(super) cache: Cache,
     pub(super) metrics: Metrics,
     pub(super) measured: Measured,
+    pub(super) history: ReadHistory,
     pub(super) database: Database,
 }
 
@@ -51,6 +52,7 @@ impl Parts {
                 .app_data(web::Data::new(self.database.clone()))
                 .app_data(web::Data::new(self.metrics.clone()))
                 .app_data(web::Data::new(self.measured.clone()))
+                .app_data(web::Data::new(self.history.clone()))
                 .app_data(web::Data::new(proxies.clone()))
                 .configure(|routes| {
                     if with_metrics {

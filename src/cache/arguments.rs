@@ -102,12 +102,19 @@ impl KeyList<'_> {
 /// ```
 #[derive(Clone, Debug)]
 #[must_use]
-pub struct KeyBuilder(CompactString);
+pub struct KeyBuilder {
+    name: CompactString,
+    /// How much of it its beginning is, without the colon that ends it.
+    kind: usize,
+}
 
 impl KeyBuilder {
-    /// A key whose name begins like this.
+    /// A key whose name begins like this, which is also its [kind](Key::kind).
     pub fn new(beginning: &str) -> Self {
-        Self(CompactString::new(beginning))
+        Self {
+            name: CompactString::new(beginning),
+            kind: beginning.trim_end_matches(':').len(),
+        }
     }
 
     /// Goes on with a name and a value: `:name=value`.
@@ -118,19 +125,19 @@ impl KeyBuilder {
     /// Goes on with this text as it is. Values that a colon or an equals sign keeps apart do not run
     /// into each other.
     pub fn text(mut self, text: &str) -> Self {
-        self.0.push_str(text);
+        self.name.push_str(text);
         self
     }
 
     /// Goes on with a value.
     pub fn value(mut self, value: &(impl KeyPart + ?Sized)) -> Self {
-        value.write(KeySlot(&mut self.0));
+        value.write(KeySlot(&mut self.name));
         self
     }
 
     /// The key.
     pub fn build(self) -> Key {
-        Key::of_name(self.0)
+        Key::of_kind(self.kind, self.name)
     }
 }
 
@@ -254,6 +261,15 @@ mod tests {
         assert_eq!(written(&None::<i64>), "()");
         assert_eq!(written(&vec![true, false]), "(true,false,)");
         assert_eq!(written(&(1, 'x', "")), "(1,x,,)");
+    }
+
+    #[test]
+    fn a_keys_kind_is_how_its_name_begins() {
+        let key = |beginning| KeyBuilder::new(beginning).value("a:b").build();
+        assert_eq!(key("user:email:").kind(), "user:email");
+        assert_eq!(key("row").kind(), "row");
+        let rates = KeyBuilder::new("rates").argument("day", &7).build();
+        assert_eq!(rates.kind(), "rates");
     }
 
     #[test]

@@ -125,6 +125,21 @@ impl Tier {
     }
 }
 
+/// What is known of a copy without its value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Copied {
+    /// Where it is.
+    pub tier: Tier,
+    /// Since when.
+    pub age: Duration,
+    /// How long it will answer reads.
+    pub ttl: Duration,
+    /// Bytes of the value; none where the copy says that there is no such thing.
+    pub size: Option<usize>,
+    /// Whether it is the one that reads get at present.
+    pub answers_reads: bool,
+}
+
 /// What a lookup found.
 #[derive(Debug)]
 pub enum Lookup {

@@ -28,6 +28,8 @@ impl Group {
 #[derive(Clone)]
 pub struct Key {
     name: CompactString,
+    /// How much of the name its kind is.
+    kind: u32,
     group: Option<Group>,
 }
 
@@ -44,16 +46,23 @@ impl Key {
         name.push_str(kind);
         name.push(':');
         name.push_str(text);
-        Self { name, group: None }
+        Self::of_kind(kind.len(), name)
     }
 
-    /// The key of this name, exactly.
+    /// The key of this name, exactly. Its kind is what stands before the first colon.
     pub fn named(name: &str) -> Self {
-        Self::of_name(CompactString::new(name))
+        let kind = name.find(':').unwrap_or(name.len());
+        Self::of_kind(kind, CompactString::new(name))
     }
 
-    pub(super) fn of_name(name: CompactString) -> Self {
-        Self { name, group: None }
+    /// The key of this name, whose kind is so much of it.
+    pub(super) fn of_kind(length: usize, name: CompactString) -> Self {
+        Self {
+            // A name that long has no kind worth telling.
+            kind: u32::try_from(length).unwrap_or_default(),
+            name,
+            group: None,
+        }
     }
 
     /// The same key as a member of `group`.
@@ -67,6 +76,12 @@ impl Key {
     /// The key's name.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// What kind of thing it names, as `user` or `users:list`: reads are counted by it. It is no part
+    /// of what tells keys apart.
+    pub fn kind(&self) -> &str {
+        self.name.get(..self.kind as usize).unwrap_or_default()
     }
 
     /// The group it belongs to.
@@ -109,6 +124,22 @@ impl fmt::Debug for Key {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_key_knows_its_kind() {
+        assert_eq!(Key::of_id("user", 7).kind(), "user");
+        assert_eq!(Key::of_text("user:email", "a:b").kind(), "user:email");
+        assert_eq!(Key::named("users:list:0:100").kind(), "users");
+        assert_eq!(Key::named("nothing").kind(), "nothing");
+        assert_eq!(Key::named("").kind(), "");
+        let in_group = Key::of_text("users:list", "0:100").in_group(Group::new("users:list"));
+        assert_eq!(in_group.kind(), "users:list");
+        assert_eq!(
+            in_group,
+            Key::named("users:list:0:100"),
+            "kinds tell no keys apart"
+        );
+    }
 
     #[test]
     fn logs_have_no_addresses() {

@@ -3,7 +3,9 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use crossbeam_utils::CachePadded;
 
-const SHARDS: usize = 32;
+use super::reads::{ReadCounters, Reads};
+
+pub(super) const SHARDS: usize = 32;
 
 /// A counter for paths that every core runs: each thread adds to a cache line of its own.
 #[derive(Debug)]
@@ -36,7 +38,7 @@ impl Default for ShardedCounter {
 }
 
 /// The calling thread's shard: threads are dealt out in turn.
-fn shard() -> usize {
+pub(super) fn shard() -> usize {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
     thread_local! {
         static MINE: Cell<usize> = const { Cell::new(usize::MAX) };
@@ -54,6 +56,10 @@ fn shard() -> usize {
 pub struct CacheStats {
     /// Reads answered out of the cache.
     pub hits: u64,
+    /// Those of them that this process's memory answered in time.
+    pub near_hits: u64,
+    /// Those that a shared store answered in time.
+    pub far_hits: u64,
     /// Reads that went to the source.
     pub misses: u64,
     /// Misses that waited for another's load instead of loading themselves.
@@ -79,20 +85,20 @@ pub struct CacheStats {
 impl CacheStats {
     /// Hits among all reads, in percent with two decimals; 0 before the first read.
     pub fn hit_rate(&self) -> f64 {
-        let reads = self.hits + self.misses;
-        if reads == 0 {
-            return 0.0;
-        }
-        (self.hits as f64 / reads as f64 * 10_000.0).round() / 100.0
+        let reads = Reads {
+            near: self.near_hits,
+            far: self.far_hits,
+            late: self.stale_served,
+            loaded: self.misses,
+        };
+        reads.hit_rate().unwrap_or_default()
     }
 }
 
 #[derive(Debug, Default)]
 pub(super) struct Counts {
-    pub(super) hits: ShardedCounter,
-    pub(super) misses: ShardedCounter,
+    pub(super) reads: ReadCounters,
     pub(super) coalesced: AtomicU64,
-    pub(super) stale_served: AtomicU64,
     pub(super) fills: AtomicU64,
     pub(super) fills_refused: AtomicU64,
     pub(super) refreshes: AtomicU64,
@@ -105,11 +111,14 @@ pub(super) struct Counts {
 impl Counts {
     pub(super) fn snapshot(&self) -> CacheStats {
         let get = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        let reads = self.reads.total();
         CacheStats {
-            hits: self.hits.get(),
-            misses: self.misses.get(),
+            hits: reads.hits(),
+            near_hits: reads.near,
+            far_hits: reads.far,
+            misses: reads.loaded,
             coalesced: get(&self.coalesced),
-            stale_served: get(&self.stale_served),
+            stale_served: reads.late,
             fills: get(&self.fills),
             fills_refused: get(&self.fills_refused),
             refreshes: get(&self.refreshes),

@@ -1,5 +1,5 @@
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -46,12 +46,27 @@ pub struct Follow {
 pub struct TailerStats {
     /// Seconds from the change itself to its having been applied here.
     pub lag: Histogram,
+    latest_micros: Arc<AtomicU64>,
+}
+
+impl TailerStats {
+    /// How long the latest change took.
+    pub fn latest(&self) -> Duration {
+        Duration::from_micros(self.latest_micros.load(Ordering::Relaxed))
+    }
+
+    fn applied_after(&self, time: Duration) {
+        self.lag.observe(time.as_secs_f64());
+        let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        self.latest_micros.store(micros, Ordering::Relaxed);
+    }
 }
 
 impl Default for TailerStats {
     fn default() -> Self {
         Self {
             lag: Histogram::new(BOUNDS),
+            latest_micros: Arc::default(),
         }
     }
 }
@@ -174,10 +189,7 @@ impl Tailing {
 
     fn measure(&self, tail: &Tail, took: Duration) {
         for logged in &tail.changes {
-            self.follow
-                .stats
-                .lag
-                .observe((logged.age + took).as_secs_f64());
+            self.follow.stats.applied_after(logged.age + took);
         }
     }
 }

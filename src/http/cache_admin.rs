@@ -9,14 +9,16 @@ use super::metrics::Measured;
 use super::position;
 use super::problem::Problem;
 use super::telemetry::Telemetry;
-use crate::cache::{Cache, Key, Pattern, Position};
+use crate::cache::{Cache, Copied, Pattern, Position};
+use crate::coherence::Coherence;
 use crate::db::Database;
-use crate::service::{Error, Sessions};
+use crate::service::{Error, key_of};
 
 pub(super) fn routes(config: &mut ServiceConfig, telemetry: &Telemetry) {
     config.service(telemetry.resource("/cache/stats", [web::get().to(stats)]));
     config.service(telemetry.resource("/cache/clear", [web::delete().to(clear)]));
     config.service(telemetry.resource("/cache/exists", [web::get().to(exists)]));
+    config.service(telemetry.resource("/cache/entry", [web::get().to(entry)]));
 }
 
 /// Whether the cache does its work.
@@ -46,6 +48,12 @@ pub(super) struct Stats {
     /// Reads of this service that the cache answered.
     #[schema(example = 1500)]
     keyspace_hits: u64,
+    /// Those of them that this process's memory answered in time.
+    #[schema(example = 1500)]
+    near_hits: u64,
+    /// Those that Redis answered in time.
+    #[schema(example = 0)]
+    far_hits: u64,
     /// Reads of this service that went to the database.
     #[schema(example = 100)]
     keyspace_misses: u64,
@@ -93,6 +101,8 @@ pub(super) struct Stats {
     log_age_ms: u64,
     /// Changes that it told of.
     log_changes: u64,
+    /// Milliseconds from the latest of them to its having been applied here.
+    log_lag_ms: f64,
     /// Keys that the observer compared with the database.
     observer_checked: u64,
     /// Copies that did not agree with it, though nothing was on its way to them. They were removed.
@@ -107,61 +117,70 @@ pub(super) struct Stats {
 #[utoipa::path(get, path = "/cache/stats", tag = "cache",
     responses((status = 200, description = "The figures", body = Stats)),
     security(("login" = [])))]
-pub(super) async fn stats(
-    _admin: Admin,
-    cache: web::Data<Cache>,
-    sessions: web::Data<Sessions>,
-    measured: web::Data<Measured>,
-) -> HttpResponse {
-    let backend = cache.backend_stats().await;
-    let done = cache.stats();
-    let callers = sessions.stats();
-    let trouble = cache.trouble();
-    let far = backend.far.unwrap_or_default();
-    let used_memory = match far.used_memory {
-        0 => backend.used_memory,
-        of_redis => of_redis,
-    };
-    let (log_position, log_age) = cache.followed().unwrap_or_default();
-    let observed = &measured.coherence.observed;
-    let stats = Stats {
-        status: match (cache.is_available(), &trouble) {
-            (true, None) => Status::Available,
-            (true, Some(_)) => Status::Degraded,
-            (false, _) => Status::Unavailable,
-        },
-        reason: trouble.as_deref().map(str::to_owned),
-        backend: cache.backend_name(),
-        hit_rate: done.hit_rate(),
-        keyspace_hits: done.hits,
-        keyspace_misses: done.misses,
-        used_memory,
-        used_memory_human: bytesize::ByteSize(used_memory).display().iec().to_string(),
-        connected_clients: far.connected_clients,
-        entries: backend.entries,
-        coalesced: done.coalesced,
-        stale_served: done.stale_served,
-        fills: done.fills + callers.fills,
-        fills_refused: done.fills_refused + callers.fills_refused,
-        refreshes: done.refreshes + callers.refreshes,
-        voids: done.voids,
-        voids_unconfirmed: done.voids_unconfirmed,
-        distrusts: done.distrusts,
-        caller_hits: callers.hits,
-        caller_misses: callers.misses,
-        redis_commands: far.commands,
-        redis_failures: far.failures,
-        redis_forged: far.forged,
-        log_position: log_position.number(),
-        log_age_ms: u64::try_from(log_age.as_millis()).unwrap_or(u64::MAX),
-        log_changes: done.log_entries,
-        observer_checked: observed.checked(),
-        observer_inconsistent: observed.inconsistent(),
-        observer_seconds_to_consistency: observed.longest().as_secs_f64(),
-    };
+pub(super) async fn stats(_admin: Admin, measured: web::Data<Measured>) -> HttpResponse {
     HttpResponse::Ok()
         .insert_header((header::CACHE_CONTROL, "no-store"))
-        .json(stats)
+        .json(Stats::of(&measured).await)
+}
+
+impl Stats {
+    /// The figures of this moment.
+    pub(super) async fn of(measured: &Measured) -> Self {
+        let Measured {
+            cache,
+            sessions,
+            coherence: Coherence { tailed, observed },
+            ..
+        } = measured;
+        let backend = cache.backend_stats().await;
+        let done = cache.stats();
+        let callers = sessions.stats();
+        let trouble = cache.trouble();
+        let far = backend.far.unwrap_or_default();
+        let used_memory = match far.used_memory {
+            0 => backend.used_memory,
+            of_redis => of_redis,
+        };
+        let (log_position, log_age) = cache.followed().unwrap_or_default();
+        Self {
+            status: match (cache.is_available(), &trouble) {
+                (true, None) => Status::Available,
+                (true, Some(_)) => Status::Degraded,
+                (false, _) => Status::Unavailable,
+            },
+            reason: trouble.as_deref().map(str::to_owned),
+            backend: cache.backend_name(),
+            hit_rate: done.hit_rate(),
+            keyspace_hits: done.hits,
+            near_hits: done.near_hits,
+            far_hits: done.far_hits,
+            keyspace_misses: done.misses,
+            used_memory,
+            used_memory_human: bytesize::ByteSize(used_memory).display().iec().to_string(),
+            connected_clients: far.connected_clients,
+            entries: backend.entries,
+            coalesced: done.coalesced,
+            stale_served: done.stale_served,
+            fills: done.fills + callers.fills,
+            fills_refused: done.fills_refused + callers.fills_refused,
+            refreshes: done.refreshes + callers.refreshes,
+            voids: done.voids,
+            voids_unconfirmed: done.voids_unconfirmed,
+            distrusts: done.distrusts,
+            caller_hits: callers.hits,
+            caller_misses: callers.misses,
+            redis_commands: far.commands,
+            redis_failures: far.failures,
+            redis_forged: far.forged,
+            log_position: log_position.number(),
+            log_age_ms: u64::try_from(log_age.as_millis()).unwrap_or(u64::MAX),
+            log_changes: done.log_entries,
+            log_lag_ms: tailed.latest().as_micros() as f64 / 1000.0,
+            observer_checked: observed.checked(),
+            observer_inconsistent: observed.inconsistent(),
+            observer_seconds_to_consistency: observed.longest().as_secs_f64(),
+        }
+    }
 }
 
 #[derive(Deserialize, IntoParams)]
@@ -230,7 +249,7 @@ pub(super) async fn clear(
 
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-pub(super) struct ExistsQuery {
+pub(super) struct KeyQuery {
     /// The key.
     #[param(example = "user:1")]
     key: String,
@@ -245,7 +264,7 @@ pub(super) struct Exists {
 }
 
 /// Is a key cached?
-#[utoipa::path(get, path = "/cache/exists", tag = "cache", params(ExistsQuery),
+#[utoipa::path(get, path = "/cache/exists", tag = "cache", params(KeyQuery),
     responses((status = 200, description = "Whether it is", body = Exists)),
     security(("login" = [])))]
 pub(super) async fn exists(
@@ -253,9 +272,80 @@ pub(super) async fn exists(
     _admin: Admin,
     cache: web::Data<Cache>,
 ) -> Result<HttpResponse, Problem> {
-    let ExistsQuery { key } = query(&request)?;
-    let exists = cache.exists(&Key::named(&key)).await;
+    let KeyQuery { key } = query(&request)?;
+    let exists = cache.exists(&key_of(&key)).await;
     Ok(HttpResponse::Ok()
         .insert_header((header::CACHE_CONTROL, "no-store"))
         .json(Exists { key, exists }))
+}
+
+/// A copy of what is under a key.
+#[derive(Serialize, ToSchema)]
+struct Copy {
+    /// `near` is this process's memory, `far` a Redis that instances share.
+    #[schema(example = "near")]
+    tier: &'static str,
+    /// Since it was stored.
+    #[schema(example = 12)]
+    age_seconds: u64,
+    /// For so long it will answer reads.
+    #[schema(example = 588)]
+    ttl_seconds: u64,
+    /// Of the value.
+    #[schema(example = 240)]
+    size_bytes: usize,
+    /// Whether it says that there is no such thing.
+    is_absent: bool,
+    /// Whether it is the one that reads get at present.
+    #[schema(example = true)]
+    answers_reads: bool,
+}
+
+impl From<Copied> for Copy {
+    fn from(copied: Copied) -> Self {
+        Self {
+            tier: copied.tier.name(),
+            age_seconds: copied.age.as_secs(),
+            ttl_seconds: copied.ttl.as_secs(),
+            size_bytes: copied.size.unwrap_or_default(),
+            is_absent: copied.size.is_none(),
+            answers_reads: copied.answers_reads,
+        }
+    }
+}
+
+/// Where a key is.
+#[derive(Serialize, ToSchema)]
+pub(super) struct CachedEntry {
+    #[schema(example = "user:1")]
+    key: String,
+    /// What it is counted as in the history.
+    #[schema(example = "user")]
+    kind: String,
+    /// None where it is not cached.
+    copies: Vec<Copy>,
+}
+
+/// Where is a key cached, and for how long?
+///
+/// Never tells the value.
+#[utoipa::path(get, path = "/cache/entry", tag = "cache", params(KeyQuery),
+    responses((status = 200, description = "Its copies, which may be none", body = CachedEntry)),
+    security(("login" = [])))]
+pub(super) async fn entry(
+    request: HttpRequest,
+    _admin: Admin,
+    cache: web::Data<Cache>,
+) -> Result<HttpResponse, Problem> {
+    let KeyQuery { key: name } = query(&request)?;
+    let key = key_of(&name);
+    let copies = cache.locate(&key).await;
+    let entry = CachedEntry {
+        kind: key.kind().to_owned(),
+        key: name,
+        copies: copies.into_iter().map(Copy::from).collect(),
+    };
+    Ok(HttpResponse::Ok()
+        .insert_header((header::CACHE_CONTROL, "no-store"))
+        .json(entry))
 }

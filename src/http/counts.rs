@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -10,7 +11,7 @@ use prometheus_client::encoding::DescriptorEncoder;
 use prometheus_client::metrics::MetricType;
 
 /// Upper bounds of the latency histogram, in microseconds.
-const BOUNDS: [u64; 14] = [
+pub(super) const BOUNDS: [u64; 14] = [
     50, 100, 250, 500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 1_000_000,
     5_000_000,
 ];
@@ -40,6 +41,14 @@ impl RouteStats {
     }
 }
 
+/// Requests of several routes together.
+#[derive(Debug, Default)]
+pub(super) struct Requests {
+    pub(super) by_status: BTreeMap<&'static str, u64>,
+    /// By the bucket of the latency histogram.
+    pub(super) by_latency: [u64; BOUNDS.len() + 1],
+}
+
 /// What the service counts over HTTP, for all workers together. Clones share everything.
 #[derive(Clone, Debug, Default)]
 pub struct Metrics(Arc<Mutex<Vec<WorkerRoute>>>);
@@ -53,6 +62,21 @@ impl Metrics {
         let stats = Arc::<RouteStats>::default();
         self.0.lock().push((pattern, Arc::clone(&stats)));
         stats
+    }
+
+    /// The sums over all workers and those routes that are wanted.
+    pub(super) fn requests(&self, is_wanted: impl Fn(&str) -> bool) -> Requests {
+        let mut sums = Requests::default();
+        let get = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        for (_, stats) in self.0.lock().iter().filter(|(route, _)| is_wanted(route)) {
+            for (class, count) in CLASSES.iter().cycle().zip(stats.requests.iter().flatten()) {
+                *sums.by_status.entry(class).or_default() += get(count);
+            }
+            for (sum, count) in sums.by_latency.iter_mut().zip(&stats.buckets) {
+                *sum += get(count);
+            }
+        }
+        sums
     }
 
     /// The sums over all workers, by route.

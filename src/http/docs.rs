@@ -7,7 +7,9 @@ use utoipa_swagger_ui::{Config, SwaggerUi};
 
 use super::problem::Body;
 use super::telemetry::Telemetry;
-use super::{auth, cache_admin, calculations, health, metrics, products, users};
+use super::{
+    auth, cache_admin, calculations, dashboard, health, history, metrics, products, users,
+};
 use crate::domain::FieldError;
 
 #[derive(OpenApi)]
@@ -24,8 +26,9 @@ use crate::domain::FieldError;
         products::get_product, products::list_products, products::post_product,
         products::put_product, products::patch_product, products::delete_product,
         calculations::expensive,
-        cache_admin::stats, cache_admin::clear, cache_admin::exists,
-        health::live, health::is_ready, metrics::metrics, openapi,
+        cache_admin::stats, cache_admin::clear, cache_admin::exists, cache_admin::entry,
+        history::history, history::picture,
+        health::live, health::is_ready, metrics::metrics, dashboard::figures::figures, openapi,
     ),
     components(schemas(Body, FieldError)),
     tags(
@@ -212,8 +215,9 @@ impl Route<'_> {
         let is_login = self.path == "/auth/login";
         let reads_input = has_body || self.has_id || is_list;
         let takes_query = self.path.starts_with("/calculations")
-            || ["/cache/clear", "/cache/exists"].contains(&self.path);
+            || (self.path.starts_with("/cache/") && self.path != "/cache/stats");
         let admins_only = self.path.starts_with("/cache")
+            || self.path.starts_with("/dashboard")
             || self.path.contains("by-email")
             || (is_resource(self.path) && !self.is_read);
         let by_address = self.path.contains("by-email");

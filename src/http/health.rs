@@ -63,6 +63,36 @@ struct CacheState {
     reason: Option<String>,
 }
 
+impl Ready {
+    /// How all parts are at this moment.
+    pub(super) async fn of(database: &Database, cache: &Cache) -> Self {
+        let asked = tokio::time::timeout(PATIENCE, database.check()).await;
+        let database = if matches!(asked, Ok(Ok(()))) {
+            State::Up
+        } else {
+            State::Down
+        };
+        let trouble = cache.trouble();
+        let cache = CacheState {
+            status: match (cache.is_available(), &trouble) {
+                (true, None) => State::Up,
+                (true, Some(_)) => State::Degraded,
+                (false, _) => State::Off,
+            },
+            backend: cache.backend_name(),
+            reason: trouble.as_deref().map(str::to_owned),
+        };
+        let whole = match (database, cache.status) {
+            (State::Up, State::Degraded) => State::Degraded,
+            _ => database,
+        };
+        Self {
+            status: whole,
+            components: Components { database, cache },
+        }
+    }
+}
+
 /// Is it alive?
 #[utoipa::path(get, path = "/health/live", tag = "operation",
     responses((status = 200, description = "It is", body = Live)))]
@@ -84,27 +114,8 @@ pub(super) async fn is_ready(
     database: web::Data<Database>,
     cache: web::Data<Cache>,
 ) -> HttpResponse {
-    let asked = tokio::time::timeout(PATIENCE, database.check()).await;
-    let database = if matches!(asked, Ok(Ok(()))) {
-        State::Up
-    } else {
-        State::Down
-    };
-    let trouble = cache.trouble();
-    let cache = CacheState {
-        status: match (cache.is_available(), &trouble) {
-            (true, None) => State::Up,
-            (true, Some(_)) => State::Degraded,
-            (false, _) => State::Off,
-        },
-        backend: cache.backend_name(),
-        reason: trouble.as_deref().map(str::to_owned),
-    };
-    let whole = match (database, cache.status) {
-        (State::Up, State::Degraded) => State::Degraded,
-        _ => database,
-    };
-    let mut response = if database == State::Up {
+    let ready = Ready::of(&database, &cache).await;
+    let mut response = if ready.components.database == State::Up {
         HttpResponse::Ok()
     } else {
         let mut response = HttpResponse::ServiceUnavailable();
@@ -113,8 +124,5 @@ pub(super) async fn is_ready(
     };
     response
         .insert_header((header::CACHE_CONTROL, "no-store"))
-        .json(Ready {
-            status: whole,
-            components: Components { database, cache },
-        })
+        .json(ready)
 }

@@ -1,5 +1,5 @@
 use std::fmt;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix_web::http::header;
 use actix_web::web::{self, ServiceConfig};
@@ -19,7 +19,7 @@ use crate::coherence::Coherence;
 use crate::db::Database;
 use crate::service::Sessions;
 
-/// What `/metrics` measures besides requests.
+/// What is measured besides requests.
 #[derive(Clone)]
 pub struct Measured {
     /// The cache that serves reads.
@@ -30,6 +30,8 @@ pub struct Measured {
     pub database: Database,
     /// What keeps the copies true.
     pub coherence: Coherence,
+    /// When the service was built.
+    pub started: Instant,
 }
 
 /// Numbers as they are at the moment of the scrape.
@@ -60,6 +62,16 @@ impl Collector for Snapshot {
                 "alacena_cache_hits",
                 "Reads answered out of the cache",
                 reads.hits,
+            ),
+            (
+                "alacena_cache_near_hits",
+                "Those of them that this process's memory answered in time",
+                reads.near_hits,
+            ),
+            (
+                "alacena_cache_far_hits",
+                "Those that Redis answered in time",
+                reads.far_hits,
             ),
             (
                 "alacena_cache_misses",

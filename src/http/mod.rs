@@ -8,8 +8,10 @@ mod caller;
 mod client;
 mod conditional;
 mod counts;
+mod dashboard;
 mod docs;
 mod health;
+mod history;
 mod input;
 mod metrics;
 mod position;
@@ -46,8 +48,10 @@ pub fn routes(config: &mut ServiceConfig, telemetry: &Telemetry, limits: BodyLim
     calculations::routes(config, telemetry);
     auth::routes(config, telemetry);
     cache_admin::routes(config, telemetry);
+    history::routes(config, telemetry);
     health::routes(config, telemetry);
     docs::routes(config, telemetry);
+    dashboard::routes(config, telemetry);
     unknown_routes(config, telemetry);
 }
 

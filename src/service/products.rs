@@ -121,7 +121,7 @@ pub(super) async fn load_page(db: &Database, page: Page) -> Result<Option<PageDo
 }
 
 /// `product:7`
-fn product_key(id: i64) -> Key {
+pub(super) fn product_key(id: i64) -> Key {
     Key::of_id(KIND, id)
 }
 

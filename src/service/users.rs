@@ -119,7 +119,7 @@ impl Users {
     pub async fn get_by_email(&self, email: &Email, mode: Mode) -> Result<Read<CachedUser>, Error> {
         // Two lookups, one read: it is counted once, by its outcome.
         let read = self.follow_hint(email, mode).await?;
-        self.cache.count(read.source);
+        self.cache.count(HINT, read.source);
         Ok(read)
     }
 
@@ -442,11 +442,11 @@ pub(super) fn email_of(name: &str) -> Option<Email> {
     Email::parse(email).ok()
 }
 
-fn key(id: i64) -> Key {
+pub(super) fn key(id: i64) -> Key {
     Key::of_id(KIND, id)
 }
 
-fn hint_key(email: &Email) -> Key {
+pub(super) fn hint_key(email: &Email) -> Key {
     Key::of_text(HINT, email.canonical())
 }
 

@@ -1,6 +1,8 @@
+use alacena_lab::servers::Redis;
 use serde_json::{Value, json};
+use tokio::task::block_in_place;
 
-use crate::support::TestApp;
+use crate::support::{Storage, TestApp, eventually};
 
 matrix!(the_figures_have_their_shape);
 async fn the_figures_have_their_shape(app: TestApp) {
@@ -207,4 +209,99 @@ async fn a_clear_shows_what_somebody_changed_behind_the_service(app: TestApp) {
     clear(&app, &admin, "product:*").await;
     let read = app.get(&path).by(&admin).await.expect(200);
     assert_eq!(read.json()["name"], json!("Changed"));
+}
+
+matrix!(an_entry_tells_where_a_key_is_and_never_what_it_holds);
+async fn an_entry_tells_where_a_key_is_and_never_what_it_holds(app: TestApp) {
+    let admin = app.admin().await;
+    app.new_product(&admin).await;
+    let entry = async |key: &str| {
+        let call = app.get("/cache/entry").query(&[("key", key)]);
+        let answer = call.by(&admin).await.expect(200);
+        assert_eq!(answer.header("cache-control"), "no-store");
+        for secret in ["admin@example.com", "Blue kettle", "Administrator"] {
+            let holds = answer.body.replace(key, "").contains(secret);
+            assert!(!holds, "{key}: {answer:?}");
+        }
+        assert_eq!(answer.json()["key"], key);
+        answer.json()
+    };
+    app.delete("/cache/clear").by(&admin).await.expect(200);
+    assert_eq!(entry("product:1").await["copies"], json!([]));
+    fill(&app, &admin).await;
+    app.get("/calculations/expensive?param1=a&param2=1")
+        .by(&admin)
+        .await
+        .expect(200);
+    // With Redis the copies are in both tiers; the first that is asked answers.
+    let tiers: &[&str] = match app.backend() {
+        "off" => &[],
+        "memory" => &["near"],
+        _ => &["near", "far"],
+    };
+    let kinds = [
+        ("user:1", "user", 600),
+        ("user:999", "user", 30),
+        ("user:email:admin@example.com", "user:email", 300),
+        ("users:list:0:100", "users:list", 300),
+        ("users:list:0:5", "users:list", 300),
+        ("product:1", "product", 1800),
+        ("calculation:param1=a:param2=1", "calculation", 1800),
+    ];
+    for (key, kind, longest) in kinds {
+        let told = entry(key).await;
+        assert_eq!(told["kind"], kind);
+        let copies = told["copies"].as_array().expect("a list");
+        let seen: Vec<&str> = copies
+            .iter()
+            .filter_map(|copy| copy["tier"].as_str())
+            .collect();
+        assert_eq!(seen, tiers, "{told}");
+        for copy in copies {
+            let is_absent = key == "user:999";
+            assert_eq!(copy["is_absent"], is_absent, "{told}");
+            assert_eq!(copy["size_bytes"] == 0, is_absent, "{told}");
+            let seconds = |name: &str| copy[name].as_u64().expect("seconds");
+            // Lives differ a little, so that not all end at once.
+            assert!(
+                seconds("age_seconds") < 30 && seconds("ttl_seconds") <= longest * 11 / 10,
+                "{told}"
+            );
+            assert!(seconds("ttl_seconds") + 30 > longest * 8 / 10, "{told}");
+            let answers = copy["tier"] == app.tier();
+            assert_eq!(copy["answers_reads"], answers, "{told}");
+        }
+    }
+    for key in ["nothing", "", "user:", "user:+1", "user:2", "ü\n*"] {
+        assert_eq!(entry(key).await["copies"], json!([]), "{key}");
+    }
+    app.get("/cache/entry").by(&admin).await.invalid(&["key"]);
+    let user = app.new_user(&admin).await;
+    let forbidden = app.get("/cache/entry?key=user:1").by(&user.token).await;
+    forbidden.problem(403, "forbidden");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_entry_tells_which_copy_answers_while_redis_is_away() {
+    let mut redis = block_in_place(Redis::start).expect("Redis starts");
+    let config = format!("cache.redis.url = '{}'", redis.url());
+    let app = TestApp::start_on(Storage::Sqlite, "redis", &config).await;
+    let admin = app.admin().await;
+    app.get("/users").by(&admin).await.expect(200);
+    let answering = async || {
+        let entry = app
+            .get("/cache/entry?key=users:list:0:100")
+            .by(&admin)
+            .await
+            .expect(200)
+            .json();
+        let copies = entry["copies"].as_array().expect("a list").clone();
+        let told = |copy: &Value| (copy["tier"].clone(), copy["answers_reads"].clone());
+        copies.iter().map(told).collect::<Vec<_>>()
+    };
+    let both = [(json!("near"), json!(false)), (json!("far"), json!(true))];
+    assert_eq!(answering().await, both);
+    block_in_place(|| redis.kill()).expect("it dies");
+    let alone = [(json!("near"), json!(true))];
+    eventually("near answers alone", async || answering().await == alone).await;
 }

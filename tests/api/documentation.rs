@@ -1,4 +1,5 @@
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use reqwest::Method;
 use serde_json::Value;
@@ -121,13 +122,23 @@ async fn every_documented_operation_exists_and_every_other_is_refused() {
     }
 }
 
-/// The routes that the service's source registers.
+/// The routes that the service's source registers by name.
 fn registered_routes() -> BTreeSet<String> {
-    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/src/http");
+    registered_in(concat!(env!("CARGO_MANIFEST_DIR"), "/src/http").as_ref())
+}
+
+fn registered_in(folder: &Path) -> BTreeSet<String> {
     let files = std::fs::read_dir(folder).expect("the source is here");
     let mut routes = BTreeSet::new();
     for file in files {
         let path = file.expect("the folder can be listed").path();
+        if path.is_dir() {
+            routes.append(&mut registered_in(&path));
+            continue;
+        }
+        if path.extension().is_none_or(|extension| extension != "rs") {
+            continue;
+        }
         let source = std::fs::read_to_string(path).expect("source is text");
         let registered = source.split(".resource(").skip(1).filter_map(|rest| {
             let literal = rest.trim_start().strip_prefix('"')?;
@@ -148,6 +159,33 @@ async fn every_route_of_the_service_is_documented() {
     let known = registered_routes();
     assert!(known.len() > 10, "{known:?}");
     assert_eq!(documented, known);
+}
+
+/// What browsers ask for, and programs do not. It is no part of the API.
+const FILES: [&str; 9] = [
+    "/dashboard",
+    "/dashboard/style.css",
+    "/dashboard/icon.svg",
+    "/dashboard/script.js",
+    "/dashboard/session.js",
+    "/dashboard/figures.js",
+    "/dashboard/history.js",
+    "/dashboard/tools.js",
+    "/dashboard/format.js",
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_files_of_the_dashboard_are_no_part_of_the_document_and_its_figures_are() {
+    let app = TestApp::start("").await;
+    let document = document(&app).await;
+    for path in FILES {
+        app.get(path).await.expect(200);
+        assert!(document["paths"][path].is_null(), "{path}");
+    }
+    assert!(document["paths"]["/dashboard/figures"].is_object());
+    let source = include_str!("../../src/http/dashboard/mod.rs");
+    let registered = source.matches("file!(\"/").count();
+    assert_eq!(registered, FILES.len(), "every file is listed here");
 }
 
 #[tokio::test(flavor = "multi_thread")]

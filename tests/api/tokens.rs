@@ -23,6 +23,10 @@ async fn a_request_without_a_token_is_told_how_to_authenticate(app: TestApp) {
         app.get("/cache/stats"),
         app.delete("/cache/clear"),
         app.get("/cache/exists?key=user:1"),
+        app.get("/cache/entry?key=user:1"),
+        app.get("/cache/history"),
+        app.get("/cache/history.svg"),
+        app.get("/dashboard/figures"),
     ];
     for call in closed {
         let answer = call.await.problem(401, "unauthenticated");
@@ -44,6 +48,8 @@ async fn a_stranger_learns_nothing_about_bodies_paths_and_queries(app: TestApp) 
         app.post("/users").body("text/plain", "x"),
         app.patch("/users/999").json(&json!({ "email": "" })),
         app.delete("/cache/clear?pattern=["),
+        app.get("/cache/entry"),
+        app.get("/cache/history?minutes=x"),
     ] {
         call.await.problem(401, "unauthenticated");
     }

@@ -20,6 +20,8 @@ mod entry;
 mod flight;
 #[path = "../../../src/cache/front/mod.rs"]
 mod front;
+#[path = "../../../src/cache/history.rs"]
+mod history;
 #[path = "../../../src/cache/json.rs"]
 mod json;
 #[path = "../../../src/cache/key.rs"]
@@ -36,6 +38,8 @@ mod pattern;
 mod policy;
 #[path = "../../../src/cache/progress.rs"]
 mod progress;
+#[path = "../../../src/cache/reads.rs"]
+mod reads;
 #[path = "../../../src/cache/source.rs"]
 mod source;
 #[path = "../../../src/cache/stats.rs"]
@@ -48,7 +52,7 @@ mod tiered;
 pub use alacena_macros::{cached, invalidates};
 pub use arguments::{KeyBuilder, KeyList, KeyPart, KeySlot};
 pub use backend::{
-    BackendStats, CacheBackend, FarStats, Filled, Lease, Lookup, Mode, Ticket, Tier, Voided,
+    BackendStats, CacheBackend, Copied, FarStats, Filled, Lease, Lookup, Mode, Ticket, Tier, Voided,
 };
 pub use budget::{Spent, one_budget};
 pub use cached::Cacheable;
@@ -57,6 +61,7 @@ pub use clock::{Clock, ManualClock, SystemClock, Timestamp};
 pub use counters::Count;
 pub use entry::{Entry, EntryTimes};
 pub use front::Cache;
+pub use history::{Extremes, Minute, ReadHistory, Window};
 pub use json::Json;
 pub use key::{Group, Key};
 pub use log::{ChangeLog, LogBatch, LogEntry, LogUnavailable, Position, Replay, Stale, Watermark};
@@ -65,6 +70,7 @@ pub use null::NullBackend;
 pub use pattern::{Pattern, PatternError};
 pub use policy::Policy;
 pub use progress::Progress;
+pub use reads::Reads;
 pub use source::{Forward, Hit, Interrupted, Read, Source, SourceError};
 pub use stats::{CacheStats, ShardedCounter};
 pub use tasks::Tasks;

@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use self::load::Loaded;
-use super::backend::{BackendStats, CacheBackend, Lookup, Mode, Tier, Voided};
+use super::backend::{BackendStats, CacheBackend, Copied, Lookup, Mode, Tier, Voided};
 use super::cached::Cacheable;
 use super::change::Change;
 use super::clock::{Clock, Timestamp};
@@ -20,6 +20,7 @@ use super::log::{LogBatch, Position};
 use super::pattern::Pattern;
 use super::policy::Policy;
 use super::progress::Progress;
+use super::reads::ReadCounters;
 use super::source::{Forward, Hit, Read, Source, SourceError};
 use super::stats::{CacheStats, Counts, increment, increment_by};
 use super::tasks::Tasks;
@@ -97,7 +98,7 @@ impl Cache {
             .filter(|entry| !entry.wants_refresh(now))?;
         let hit = hit(&entry, Tier::Near, entry.fresh_until, now)?;
         log::debug!("hit {key}");
-        self.count(hit.source);
+        self.count(key.kind(), hit.source);
         Some(hit)
     }
 
@@ -129,7 +130,7 @@ impl Cache {
             Lookup::Hit(entry, tier) => match hit(&entry, tier, entry.fresh_until, now) {
                 Some(hit) => {
                     log::debug!("hit {key}");
-                    self.count(hit.source);
+                    self.count(key.kind(), hit.source);
                     if entry.wants_refresh(now) {
                         self.refresh(key, &entry, policy, load);
                     }
@@ -171,7 +172,7 @@ impl Cache {
                     stored,
                     collapsed,
                 };
-                self.count(source);
+                self.count(key.kind(), source);
                 return Ok(Read { value, source });
             }
             Err(error) => error,
@@ -182,15 +183,16 @@ impl Cache {
             hit(&entry, tier, end, now)
         });
         let Some(kept) = kept else {
-            self.count(Source::Loaded {
+            let source = Source::Loaded {
                 reason,
                 stored: false,
                 collapsed: false,
-            });
+            };
+            self.count(key.kind(), source);
             return Err(error);
         };
         log::debug!("hit {key}, past its time: the source is away");
-        self.count(kept.source);
+        self.count(key.kind(), kept.source);
         Ok(kept)
     }
 
@@ -224,21 +226,18 @@ impl Cache {
         self.backend.distrust();
     }
 
-    /// Counts a read by its outcome. Reads count themselves, unless this cache is
-    /// [not counting them](Self::not_counting_reads) because they are part of another.
-    pub fn count(&self, source: Source) {
-        if !self.counts_reads {
-            return;
+    /// Counts a read of a key of this [kind](Key::kind) by its outcome. Reads count themselves, unless
+    /// this cache is [not counting them](Self::not_counting_reads) because they are part of another.
+    #[inline]
+    pub fn count(&self, kind: &str, source: Source) {
+        if self.counts_reads {
+            self.counts.reads.increment(kind, source);
         }
-        match source {
-            Source::Hit { ttl, .. } => {
-                self.counts.hits.increment();
-                if ttl < 0 {
-                    increment(&self.counts.stale_served);
-                }
-            }
-            Source::Loaded { .. } => self.counts.misses.increment(),
-        }
+    }
+
+    /// What was read so far.
+    pub(super) fn reads(&self) -> &ReadCounters {
+        &self.counts.reads
     }
 
     /// Removes the keys that match, in every tier, to the end even if the caller is gone. Answers
@@ -259,6 +258,28 @@ impl Cache {
     /// What is under the key in each tier and answers reads there.
     pub async fn copies(&self, key: &Key) -> Vec<(Tier, Entry)> {
         self.backend.copies(key, self.clock.now()).await
+    }
+
+    /// Where the key is, and which copy answers reads at present.
+    pub async fn locate(&self, key: &Key) -> Vec<Copied> {
+        let copies = self.copies(key).await;
+        let now = self.clock.now();
+        // A tier may have copies that are read only while another is not trusted.
+        let answering = if self.out_of_touch(now).is_some() {
+            None
+        } else if self.backend.peek(key, now).is_some() {
+            Some(Tier::Near)
+        } else {
+            Some(Tier::Far)
+        };
+        let copied = |(tier, entry): (Tier, Entry)| Copied {
+            tier,
+            age: now.since(entry.stored()),
+            ttl: entry.fresh_until().since(now),
+            size: entry.value().map(Bytes::len),
+            answers_reads: answering == Some(tier),
+        };
+        copies.into_iter().map(copied).collect()
     }
 
     /// Removes a key whose copies are wrong.

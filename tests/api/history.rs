@@ -1,0 +1,192 @@
+//! Reads over time.
+
+use serde_json::{Value, json};
+
+use crate::support::TestApp;
+
+async fn history(app: &TestApp, admin: &str, query: &str) -> Value {
+    let answer = app.get(&format!("/cache/history{query}")).by(admin).await;
+    let answer = answer.expect(200);
+    assert_eq!(answer.header("cache-control"), "no-store");
+    answer.json()
+}
+
+/// Where the answers came from, without the rest.
+fn counts(of: &Value) -> [u64; 5] {
+    ["reads", "near", "far", "late", "loaded"].map(|name| of[name].as_u64().expect("a count"))
+}
+
+/// The minutes added up.
+fn sum(history: &Value) -> [u64; 5] {
+    let minutes = history["minutes"].as_array().expect("minutes");
+    minutes.iter().map(counts).fold([0; 5], |sum, minute| {
+        std::array::from_fn(|place| sum[place] + minute[place])
+    })
+}
+
+matrix!(a_history_agrees_with_what_was_read);
+async fn a_history_agrees_with_what_was_read(app: TestApp) {
+    let admin = app.admin().await;
+    let (product, _) = app.new_product(&admin).await;
+    app.delete("/cache/clear").by(&admin).await.expect(200);
+    let empty = history(&app, &admin, "").await;
+    assert_eq!((counts(&empty), &empty["hit_rate"]), ([0; 5], &Value::Null));
+    assert_eq!(empty["kinds"], json!([]), "checks of callers are no reads");
+    assert_eq!(
+        [&empty["peak"], &empty["lowest"], &empty["busiest"]],
+        [&Value::Null; 3]
+    );
+
+    for (path, times) in [
+        (&product[..], 4),
+        ("/products/999", 2),
+        ("/users", 3),
+        ("/users/by-email/admin@example.com", 2),
+    ] {
+        for _ in 0..times {
+            app.get(path).by(&admin).await;
+        }
+    }
+    let expected = |times: u64, loads: u64| {
+        let (hits, loaded) = if app.caches() {
+            (times - loads, loads)
+        } else {
+            (0, times)
+        };
+        let (near, far) = if app.tier() == "near" {
+            (hits, 0)
+        } else {
+            (0, hits)
+        };
+        [times, near, far, 0, loaded]
+    };
+    let told = history(&app, &admin, "").await;
+    assert_eq!(told["backend"], app.backend());
+    assert_eq!(told["interval_seconds"], 60);
+    assert_eq!(counts(&told), expected(11, 4));
+    assert_eq!(sum(&told), counts(&told), "{told}");
+    let kinds = told["kinds"].as_array().expect("kinds");
+    let named = |kind: &Value| kind["kind"].as_str().unwrap_or_default().to_owned();
+    let seen: Vec<_> = kinds
+        .iter()
+        .map(|kind| (named(kind), counts(kind)))
+        .collect();
+    let by_kind = [
+        ("product", expected(6, 2)),
+        ("users:list", expected(3, 1)),
+        ("user:email", expected(2, 1)),
+    ];
+    assert_eq!(
+        seen,
+        by_kind.map(|(kind, counts)| (kind.to_owned(), counts))
+    );
+    let stats = app.stats(&admin).await;
+    assert_eq!(told["hit_rate"], stats["hit_rate"]);
+    let [_, near, far, ..] = counts(&told);
+    assert_eq!(
+        (&stats["near_hits"], &stats["far_hits"]),
+        (&near.into(), &far.into())
+    );
+
+    let products = history(&app, &admin, "?kind=product").await;
+    assert_eq!(counts(&products), expected(6, 2));
+    assert_eq!(sum(&products), counts(&products), "{products}");
+    assert_eq!(products["kinds"].as_array().map(Vec::len), Some(1));
+
+    let minutes = told["minutes"].as_array().expect("minutes");
+    let (running, over) = minutes.split_last().expect("a minute runs");
+    assert_eq!(running["is_complete"], false);
+    assert!(
+        over.iter().all(|minute| minute["is_complete"] == true),
+        "{told}"
+    );
+    assert_eq!(told["from"], minutes[0]["at"]);
+    for minute in minutes {
+        assert_eq!(
+            minute["hit_rate"].is_null(),
+            minute["reads"] == 0,
+            "{minute}"
+        );
+        let at = minute["at"].as_str().expect("a time");
+        assert!(at.len() == 20 && at.ends_with(":00Z"), "{at}");
+    }
+    assert_eq!(
+        history(&app, &admin, "?minutes=1").await["minutes"]
+            .as_array()
+            .map(Vec::len),
+        Some(1)
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_told_is_refused_by_name() {
+    let app = TestApp::start("").await;
+    let admin = app.admin().await;
+    app.get("/users/1").by(&admin).await.expect(200);
+    for (query, fields) in [
+        ("?minutes=0", &["minutes"][..]),
+        ("?minutes=1441", &["minutes"]),
+        ("?minutes=99999999999999999999", &["minutes"]),
+        ("?kind=nothing", &["kind"]),
+        ("?kind=", &["kind"]),
+    ] {
+        let refused = app.get(&format!("/cache/history{query}")).by(&admin).await;
+        let refused = refused.invalid(fields);
+        if fields == ["kind"] {
+            assert!(refused.body.contains("so far: user"), "{refused:?}");
+        }
+    }
+    for (query, fields) in [
+        (
+            "?minutes=-1&width=319&theme=blue",
+            &["minutes", "width", "theme"][..],
+        ),
+        ("?width=1601", &["width"]),
+        ("?theme=", &["theme"]),
+    ] {
+        let refused = app
+            .get(&format!("/cache/history.svg{query}"))
+            .by(&admin)
+            .await;
+        refused.invalid(fields);
+    }
+    for path in [
+        "/cache/history?minutes=ten",
+        "/cache/history.svg?width=wide",
+    ] {
+        app.get(path).by(&admin).await.problem(400, "malformed");
+    }
+    let user = app.new_user(&admin).await;
+    for path in [
+        "/cache/history",
+        "/cache/history?minutes=x",
+        "/cache/history.svg",
+    ] {
+        app.get(path)
+            .by(&user.token)
+            .await
+            .problem(403, "forbidden");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_history_is_drawn() {
+    let app = TestApp::start("").await;
+    let admin = app.admin().await;
+    app.get("/users/1").by(&admin).await.expect(200);
+    let mut drawn = Vec::new();
+    for query in ["", "?width=320", "?minutes=60&width=1600&theme=dark"] {
+        let picture = app
+            .get(&format!("/cache/history.svg{query}"))
+            .by(&admin)
+            .await
+            .expect(200);
+        assert_eq!(picture.header("content-type"), "image/svg+xml");
+        assert_eq!(picture.header("cache-control"), "no-store");
+        assert!(picture.body.starts_with("<svg") && picture.body.contains("reads per minute"));
+        assert!(!picture.body.contains("<script") && !picture.body.contains("href"));
+        drawn.push(picture.body);
+    }
+    drawn.dedup();
+    assert_eq!(drawn.len(), 3, "each is another");
+}
