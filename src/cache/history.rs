@@ -35,8 +35,8 @@ pub struct Window {
     pub kinds: Vec<(String, Vec<Minute>)>,
 }
 
-/// The most remarkable among some minutes. The best and the worst are looked for among those that are
-/// over: a minute that has just begun says little.
+/// The most remarkable among some minutes in which something was read. The one that runs counts too,
+/// however little it says: so the rate of all of them lies between the best and the worst.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Extremes {
     /// Whose hit rate was highest; of several the latest.
@@ -52,13 +52,12 @@ impl Extremes {
     pub fn of(minutes: &[Minute]) -> Self {
         let rate = |minute: &Minute| minute.reads.hit_rate().unwrap_or_default();
         let read = || minutes.iter().filter(|minute| minute.reads.total() > 0);
-        let over = || read().filter(|minute| minute.is_complete);
         Self {
-            peak: over()
+            peak: read()
                 .max_by(|one, other| rate(one).total_cmp(&rate(other)))
                 .copied(),
             // Of equals, `min_by` would answer the first.
-            lowest: over()
+            lowest: read()
                 .rev()
                 .min_by(|one, other| rate(one).total_cmp(&rate(other)))
                 .copied(),
@@ -402,7 +401,7 @@ mod tests {
     }
 
     #[test]
-    fn the_best_and_the_worst_are_among_the_minutes_that_are_over_and_had_reads() {
+    fn the_best_and_the_worst_are_among_the_minutes_that_had_reads() {
         let minute = |number, near, loaded, is_complete| Minute {
             at: at(number, 0),
             reads: Reads {
@@ -426,7 +425,7 @@ mod tests {
         } = Extremes::of(&minutes);
         assert_eq!(
             (peak, lowest, busiest),
-            (Some(minutes[2]), Some(minutes[3]), Some(minutes[4]))
+            (Some(minutes[4]), Some(minutes[3]), Some(minutes[4]))
         );
         let none = Extremes {
             peak: None,

@@ -97,7 +97,7 @@ struct Busiest {
 struct Summary {
     #[serde(flatten)]
     counts: Counts,
-    /// The minute with the highest hit rate, among those that are over and in which something was read.
+    /// The minute with the highest hit rate, among those in which something was read.
     peak: Option<Rate>,
     /// The one with the lowest.
     lowest: Option<Rate>,
