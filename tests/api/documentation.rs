@@ -162,12 +162,13 @@ async fn every_route_of_the_service_is_documented() {
 }
 
 /// What browsers ask for, and programs do not. It is no part of the API.
-const FILES: [&str; 9] = [
+const FILES: [&str; 10] = [
     "/dashboard",
     "/dashboard/style.css",
     "/dashboard/icon.svg",
     "/dashboard/script.js",
     "/dashboard/session.js",
+    "/dashboard/banner.js",
     "/dashboard/figures.js",
     "/dashboard/history.js",
     "/dashboard/tools.js",

@@ -16,7 +16,7 @@ export function showFigures(figures) {
   showReads(figures.cache, earlier?.cache);
   showRequests(figures, earlier);
   showTrust(figures);
-  showCache(figures.cache);
+  showCache(figures.cache, earlier?.cache);
   showRedis(figures, earlier);
   showLog(figures.cache);
   show("about", `${figures.version}, ${figures.cache.backend} cache, up ${duration(figures.uptime_seconds)}`);
@@ -26,7 +26,8 @@ export function showFigures(figures) {
 function remember(figures) {
   const latest = samples.at(-1);
   // It has been started anew, and counts from zero.
-  if (latest && figures.uptime_seconds < latest.uptime_seconds) samples = [];
+  const isAnew = (than) => figures.uptime_seconds < than.uptime_seconds || figures.requests.total < than.requests.total;
+  if (latest && isAnew(latest)) samples = [];
   const isOld = (sample) => figures.uptime_seconds - sample.uptime_seconds > SPAN_SECONDS + 1;
   samples = samples.filter((sample) => !isOld(sample));
   samples.push(figures);
@@ -65,11 +66,15 @@ function showRequests(figures, earlier) {
   const bounds = requests.latency.bounds_seconds;
   const fresh = requests.latency.counts.map((number, place) => number - before.latency.counts[place]);
   const [half, most] = [quantile(bounds, fresh, 0.5), quantile(bounds, fresh, 0.99)];
-  show("latency-p50", half === null ? NOTHING : duration(half));
-  show("latency-p99", `p99 ${most === null ? NOTHING : duration(most)}`);
+  const time = (seconds) => (seconds === Infinity ? `over ${duration(bounds.at(-1))}` : duration(seconds));
+  show("latency-p50", half === null ? NOTHING : time(half));
+  show("latency-p99", `p99 ${most === null ? NOTHING : time(most)}`);
 }
 
-/** Below which a part of what fell into the buckets lies, as if each bucket were evenly full. */
+/**
+ * Below which a part of what fell into the buckets lies, as if each bucket were evenly full. The last
+ * bucket has no end.
+ */
 export function quantile(bounds, counts, part) {
   const all = counts.reduce((sum, number) => sum + number, 0);
   if (all === 0) return null;
@@ -77,12 +82,12 @@ export function quantile(bounds, counts, part) {
   for (const [place, number] of counts.entries()) {
     if (left <= number && number > 0) {
       const lower = place === 0 ? 0 : bounds[place - 1];
-      const upper = bounds[place] ?? lower;
+      const upper = bounds[place] ?? Infinity;
       return lower + (upper - lower) * (left / number);
     }
     left -= number;
   }
-  return bounds.at(-1);
+  return Infinity;
 }
 
 const STATUS_STYLES = { available: "good", degraded: "warn", up: "good", down: "bad" };
@@ -97,13 +102,18 @@ function showTrust({ cache, health }) {
   show("redis-forged", count(cache.redis_forged), cache.redis_forged > 0 ? "bad" : "");
 }
 
-function showCache(cache) {
+function showCache(cache, before) {
   show("entries", count(cache.entries));
   show("memory-name", hasRedis(cache) && cache.connected_clients > 0 ? "Memory of Redis" : "Memory here");
   show("used-memory", bytes(cache.used_memory));
   show("fills", `${count(cache.fills)}, ${count(cache.fills_refused)} overtaken`);
   show("voids", count(cache.voids));
-  show("voids-unconfirmed", count(cache.voids_unconfirmed), cache.voids_unconfirmed > 0 ? "warn" : "");
+  show("voids-unconfirmed", count(cache.voids_unconfirmed), grown(cache, before, "voids_unconfirmed"));
+}
+
+/** How a count looks that should not grow, and has grown of late. */
+function grown(cache, before, name) {
+  return before && cache[name] > before[name] ? "warn" : "";
 }
 
 function hasRedis(cache) {
@@ -115,10 +125,12 @@ function showRedis({ cache, uptime_seconds: uptime }, earlier) {
   byId("no-redis").hidden = hasRedis(cache);
   const seconds = earlier ? uptime - earlier.uptime_seconds : 0;
   const commands = cache.redis_commands - (earlier?.cache.redis_commands ?? 0);
+  const isUsed = redisTrouble(cache) === null;
+  show("redis-state", isUsed ? "used" : "not used", isUsed ? "good" : "warn");
   show("connected-clients", count(cache.connected_clients));
   show("redis-commands", count(cache.redis_commands));
   show("redis-commands-now", perSecond(seconds > 0 ? commands / seconds : null));
-  show("redis-failures", count(cache.redis_failures), cache.redis_failures > 0 ? "warn" : "");
+  show("redis-failures", count(cache.redis_failures), grown(cache, earlier?.cache, "redis_failures"));
 }
 
 function showLog(cache) {
@@ -132,6 +144,12 @@ function showLog(cache) {
   show("observer-longest", longest > 0 ? duration(longest) : NOTHING);
 }
 
+/** Why Redis is not used, if it should be; the change log's trouble is another. */
+function redisTrouble(cache) {
+  const isOfLog = cache.reason?.startsWith("the change log") ?? true;
+  return hasRedis(cache) && !isOfLog ? cache.reason : null;
+}
+
 /** What is wrong, each in words; nothing where all is well. */
 export function troublesOf({ cache, health }) {
   const troubles = [];
@@ -143,6 +161,11 @@ export function troublesOf({ cache, health }) {
   }
   if (cache.backend === "off") {
     troubles.push({ kind: "off", words: "The cache is off by configuration. Every read goes to the database." });
+  } else if (redisTrouble(cache) !== null) {
+    troubles.push({
+      kind: "redis",
+      words: `Redis is not used: ${redisTrouble(cache)}. This instance answers from its own memory and the database.`,
+    });
   } else if (cache.status !== "available") {
     const reason = cache.reason ? `: ${cache.reason}` : "";
     troubles.push({ kind: cache.status, words: `The cache is ${cache.status}${reason}.` });

@@ -11,7 +11,9 @@ export function count(number) {
 }
 
 export function percent(rate) {
-  return rate === null ? NOTHING : `${rate.toFixed(rate === 100 || rate === 0 ? 0 : 2)} %`;
+  if (rate === null) return NOTHING;
+  // Rounded down: 100 are all.
+  return `${rate === 100 || rate === 0 ? rate : (Math.floor(rate * 100) / 100).toFixed(2)} %`;
 }
 
 /** What a part is of the whole, in percent; null of nothing. */
@@ -35,10 +37,11 @@ export function bytes(number) {
 
 /** A time that passes, from microseconds to days. */
 export function duration(seconds) {
-  if (seconds < 0.001) return `${Math.round(seconds * 1e6)} µs`;
-  if (seconds < 1) return `${rough.format(seconds * 1000)} ms`;
-  if (seconds < 10) return `${rough.format(seconds)} s`;
-  if (seconds < 60) return `${Math.round(seconds)} s`;
+  if (seconds === 0) return "0 s";
+  if (seconds < 0.0009995) return `${Math.round(seconds * 1e6)} µs`;
+  if (seconds < 0.99995) return `${rough.format(seconds * 1000)} ms`;
+  if (seconds < 9.95) return `${rough.format(seconds)} s`;
+  if (seconds < 59.5) return `${Math.round(seconds)} s`;
   if (seconds < 3600) return `${Math.floor(seconds / 60)} min ${Math.floor(seconds % 60)} s`;
   if (seconds < 86400) return `${Math.floor(seconds / 3600)} h ${Math.floor((seconds % 3600) / 60)} min`;
   return `${Math.floor(seconds / 86400)} d ${Math.floor((seconds % 86400) / 3600)} h`;

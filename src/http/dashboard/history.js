@@ -1,7 +1,7 @@
 // Reads over time: the picture, and the same as tables.
 
 import { byId, clock, count, fillRows, NOTHING, percent, share } from "./format.js";
-import { call } from "./session.js";
+import { callForBlob, callForJson } from "./session.js";
 
 const dark = matchMedia("(prefers-color-scheme: dark)");
 
@@ -25,13 +25,23 @@ export async function showHistory() {
   const width = Math.min(Math.max(drawnWidth, NARROWEST), WIDEST);
   const theme = dark.matches ? "dark" : "light";
   const [figures, picture] = await Promise.all([
-    call(`/cache/history?minutes=${minutes}`).then((answer) => answer.json()),
-    call(`/cache/history.svg?minutes=${minutes}&width=${width}&theme=${theme}`).then((answer) => answer.blob()),
+    callForJson(`/cache/history?minutes=${minutes}`),
+    callForBlob(`/cache/history.svg?minutes=${minutes}&width=${width}&theme=${theme}`),
   ]);
   if (turn !== asked) return;
   showPicture(picture, inWords(figures, minutes));
   showKinds(figures.kinds);
   showHours(figures.minutes);
+}
+
+export function forgetHistory() {
+  asked += 1;
+  const image = byId("chart");
+  URL.revokeObjectURL(image.src);
+  image.removeAttribute("src");
+  image.hidden = true;
+  fillRows("kinds", []);
+  fillRows("hours", []);
 }
 
 /** Calls back when the picture no longer fits: another width, another theme, another range. */
@@ -50,7 +60,7 @@ export function onHistoryOutdated(callBack) {
 
 function showPicture(picture, description) {
   const image = byId("chart");
-  const earlier = image.src;
+  const earlier = image.getAttribute("src");
   image.src = URL.createObjectURL(picture);
   image.alt = description;
   image.hidden = false;
@@ -83,7 +93,11 @@ function showKinds(kinds) {
 }
 
 function showHours(minutes) {
-  const hours = Map.groupBy(minutes, ({ at }) => at.slice(0, 13));
+  const hours = new Map();
+  for (const minute of minutes) {
+    const hour = minute.at.slice(0, 13);
+    hours.set(hour, [...(hours.get(hour) ?? []), minute]);
+  }
   const rows = [...hours].reverse().map(([hour, within]) => {
     const sum = (name) => within.reduce((all, minute) => all + minute[name], 0);
     const [reads, loaded] = [sum("reads"), sum("loaded")];

@@ -31,12 +31,13 @@ macro_rules! file {
     };
 }
 
-const FILES: [File; 9] = [
+const FILES: [File; 10] = [
     file!("/dashboard", HTML, "page.html"),
     file!("/dashboard/style.css", STYLE, "style.css"),
     file!("/dashboard/icon.svg", SVG, "icon.svg"),
     file!("/dashboard/script.js", SCRIPT, "script.js"),
     file!("/dashboard/session.js", SCRIPT, "session.js"),
+    file!("/dashboard/banner.js", SCRIPT, "banner.js"),
     file!("/dashboard/figures.js", SCRIPT, "figures.js"),
     file!("/dashboard/history.js", SCRIPT, "history.js"),
     file!("/dashboard/tools.js", SCRIPT, "tools.js"),

@@ -1,20 +1,17 @@
 // The page as a whole: who is logged in, what is asked when, and what is wrong.
 
+import { forgetTroubles, setTroubles } from "./banner.js";
 import { forgetFigures, showFigures, troublesOf } from "./figures.js";
-import { byId, duration, now, show } from "./format.js";
-import { onHistoryOutdated, showHistory } from "./history.js";
-import { call, isLoggedIn, logIn, logOut, Refused, Unanswered } from "./session.js";
+import { byId, duration, show } from "./format.js";
+import { forgetHistory, onHistoryOutdated, showHistory } from "./history.js";
+import { callForJson, isLoggedIn, logIn, logOut, Refused, Unanswered } from "./session.js";
 import { forgetTools, wireTools } from "./tools.js";
 
 const FIGURES_EVERY_MS = 2_000;
 const HISTORY_EVERY_MS = 60_000;
-/** So long the banner says that all is well again. */
-const RELIEF_MS = 10_000;
 
 /** What will be done again, by what it is. */
 const timers = new Map();
-/** What is wrong, and since when. */
-let trouble = null;
 
 function start() {
   byId("login-form").addEventListener("submit", (event) => {
@@ -37,7 +34,7 @@ async function attemptLogin() {
   try {
     await logIn(form.elements.username.value, form.elements.password.value);
     // Whether they are an admin is for the service to say.
-    showFigures(await (await call("/dashboard/figures")).json());
+    showFigures(await callForJson("/dashboard/figures"));
     form.reset();
     enter();
     byId("now-title").focus();
@@ -78,9 +75,9 @@ function leave(why) {
   logOut();
   pause();
   forgetFigures();
+  forgetHistory();
   forgetTools();
-  trouble = null;
-  byId("banner").hidden = true;
+  forgetTroubles();
   byId("board").hidden = true;
   byId("log-out").hidden = true;
   byId("login").hidden = false;
@@ -90,7 +87,7 @@ function leave(why) {
 }
 
 function expire() {
-  leave("Your login has expired. Log in again.");
+  leave("Your login is no longer good. Log in again.");
 }
 
 function pause() {
@@ -104,18 +101,21 @@ function goOn() {
 }
 
 async function refreshFigures() {
-  await attempt(async () => {
-    const figures = await (await call("/dashboard/figures")).json();
+  await attempt("figures", async () => {
+    const figures = await callForJson("/dashboard/figures");
     if (!isLoggedIn()) return;
     showFigures(figures);
-    setTroubles(troublesOf(figures));
+    if (setTroubles("figures", troublesOf(figures))) refreshHistory();
   });
   repeat(refreshFigures, FIGURES_EVERY_MS);
 }
 
 async function refreshHistory() {
   if (!isLoggedIn() || document.hidden) return;
-  await attempt(showHistory);
+  await attempt("history", async () => {
+    await showHistory();
+    if (isLoggedIn()) setTroubles("history", []);
+  });
   repeat(refreshHistory, HISTORY_EVERY_MS);
 }
 
@@ -126,7 +126,7 @@ function repeat(action, afterMs) {
 }
 
 /** Does it, and shows what came in between. */
-async function attempt(action) {
+async function attempt(source, action) {
   try {
     await action();
   } catch (error) {
@@ -134,48 +134,19 @@ async function attempt(action) {
     if (!isLoggedIn()) return;
     if (error instanceof Refused && error.status === 401) expire();
     else if (error instanceof Refused && error.status === 403) leave("This account is no admin’s any more.");
-    else if (error instanceof Refused) setTroubles([silence("refused", `cannot answer: ${error.message}`)]);
-    else if (error instanceof Unanswered) setTroubles([silence("unanswered", "does not answer")]);
-    else throw error;
+    else setTroubles(source, [troubleOf(error)]);
   }
 }
 
-function silence(kind, what) {
-  return { kind, words: `The service ${what}. The figures are the last that it told.` };
-}
-
-/** Says what is wrong, or that it no longer is. */
-function setTroubles(all) {
-  if (all.length === 0) {
-    if (trouble !== null) showRelief();
-    return;
+/** What is wrong where a call went wrong. */
+function troubleOf(error) {
+  const old = "The figures are the last that it told.";
+  if (error instanceof Unanswered) return { kind: "unanswered", words: `The service does not answer. ${old}` };
+  if (error instanceof Refused) {
+    return { kind: "refused", words: `The service cannot answer: ${error.message}. ${old}` };
   }
-  const kinds = all.map(({ kind }) => kind).join();
-  const words = all.map((each) => each.words).join(" ");
-  trouble ??= { since: Date.now(), clock: now() };
-  showBanner("trouble", `${words} Since ${trouble.clock}.`);
-  // A reason may tell how long it has been: it is read out once.
-  if (trouble.kinds !== kinds) show("announcement", words);
-  trouble.kinds = kinds;
-}
-
-function showRelief() {
-  const took = duration((Date.now() - trouble.since) / 1000);
-  const words = `All is well again since ${now()}, after ${took}.`;
-  trouble = null;
-  refreshHistory();
-  showBanner("well", words);
-  show("announcement", words);
-  setTimeout(() => {
-    if (trouble === null) byId("banner").hidden = true;
-  }, RELIEF_MS);
-}
-
-function showBanner(style, text) {
-  const banner = byId("banner");
-  banner.className = `banner ${style}`;
-  banner.hidden = false;
-  show("banner", text);
+  console.error(error);
+  return { kind: "failed", words: "This page has made a mistake. Load it anew." };
 }
 
 start();

@@ -26,15 +26,32 @@ export function logOut() {
 /** Logs in, or throws why not. */
 export async function logIn(username, password) {
   const body = new URLSearchParams({ username, password, grant_type: "password" });
-  const answer = await ask("/auth/login", { method: "POST", body });
-  const { access_token: token } = await answer.json();
+  const { access_token: token } = await read(await ask("/auth/login", { method: "POST", body }), "json");
   sessionStorage.setItem(TOKEN, token);
 }
 
-/** The answer to a call with the token. */
-export function call(path, method = "GET") {
+/** What a call with the token is answered: an object. */
+export async function callForJson(path, method = "GET") {
+  return read(await call(path, method), "json");
+}
+
+/** The same: a picture. */
+export async function callForBlob(path) {
+  return read(await call(path, "GET"), "blob");
+}
+
+function call(path, method) {
   const headers = { Authorization: `Bearer ${sessionStorage.getItem(TOKEN)}` };
   return ask(path, { method, headers });
+}
+
+/** An answer may end before it is whole. */
+async function read(answer, as) {
+  try {
+    return await answer[as]();
+  } catch (error) {
+    throw new Unanswered(error.message);
+  }
 }
 
 async function ask(path, options) {

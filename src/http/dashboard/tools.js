@@ -1,7 +1,10 @@
 // What an admin can do here: clear by pattern, and look a key up.
 
 import { byId, bytes, duration, fillRows, show } from "./format.js";
-import { call, Refused, Unanswered } from "./session.js";
+import { callForJson, isLoggedIn, Refused, Unanswered } from "./session.js";
+
+/** The pattern that was asked about. */
+let asked = "";
 
 /** `onExpired` is called where the login is not good any more. */
 export function wireTools(onExpired) {
@@ -11,11 +14,11 @@ export function wireTools(onExpired) {
   });
   const dialog = byId("clear-dialog");
   dialog.addEventListener("close", () => {
-    if (dialog.returnValue === "clear") attempt("clear-result", onExpired, () => clear(byId("pattern").value));
+    if (dialog.returnValue === "clear") clear(onExpired);
   });
   byId("entry-form").addEventListener("submit", (event) => {
     event.preventDefault();
-    attempt("entry-result", onExpired, () => lookUp(byId("key").value));
+    lookUp(onExpired);
   });
 }
 
@@ -24,9 +27,12 @@ export function forgetTools() {
   show("clear-result", "");
   show("entry-result", "");
   byId("copies-room").hidden = true;
+  byId("clear-form").reset();
+  byId("entry-form").reset();
 }
 
 function askFirst(pattern) {
+  asked = pattern;
   const dialog = byId("clear-dialog");
   show("clear-result", "");
   show("clear-pattern", pattern);
@@ -34,29 +40,34 @@ function askFirst(pattern) {
   dialog.showModal();
 }
 
-/** Does it, and says under this id why it could not be done. */
-async function attempt(id, onExpired, action) {
+/** Asks, and shows the answer under this id, or why there is none. */
+async function ask(id, onExpired, path, method, showAnswer) {
   show(id, "…");
   try {
-    await action();
+    const answer = await callForJson(path, method);
+    // Whoever has logged out meanwhile is told nothing.
+    if (isLoggedIn()) showAnswer(answer);
   } catch (error) {
-    if (error instanceof Refused && error.status === 401) return onExpired();
-    if (error instanceof Unanswered) return show(id, "The service does not answer.", "bad");
-    if (error instanceof Refused) return show(id, `Refused: ${error.message}`, "bad");
-    throw error;
+    if (!isLoggedIn()) return;
+    if (error instanceof Refused && error.status === 401) onExpired();
+    else if (error instanceof Refused) show(id, `Refused: ${error.message}`, "bad");
+    else if (error instanceof Unanswered) show(id, "The service does not answer.", "bad");
+    else throw error;
   }
 }
 
-async function clear(pattern) {
-  const answer = await call(`/cache/clear?${new URLSearchParams({ pattern })}`, "DELETE");
-  const { message } = await answer.json();
-  show("clear-result", `${message}.`);
+function clear(onExpired) {
+  const path = `/cache/clear?${new URLSearchParams({ pattern: asked })}`;
+  ask("clear-result", onExpired, path, "DELETE", ({ message }) => show("clear-result", `${message}.`));
 }
 
-async function lookUp(key) {
+function lookUp(onExpired) {
+  const key = byId("key").value;
   byId("copies-room").hidden = true;
-  const answer = await call(`/cache/entry?${new URLSearchParams({ key })}`);
-  const { copies, kind } = await answer.json();
+  ask("entry-result", onExpired, `/cache/entry?${new URLSearchParams({ key })}`, "GET", showEntry);
+}
+
+function showEntry({ key, kind, copies }) {
   if (copies.length === 0) return show("entry-result", `${key} is not cached.`);
   const absent = copies.some((copy) => copy.is_absent) ? " The cache knows that there is no such thing." : "";
   show("entry-result", `${key} is cached, and counted as ${kind}.${absent}`);
