@@ -162,8 +162,9 @@ async fn every_route_of_the_service_is_documented() {
 }
 
 /// What browsers ask for, and programs do not. It is no part of the API.
-const FILES: [&str; 10] = [
+const FILES: [&str; 11] = [
     "/dashboard",
+    "/dashboard/",
     "/dashboard/style.css",
     "/dashboard/icon.svg",
     "/dashboard/script.js",
