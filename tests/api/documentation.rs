@@ -191,6 +191,18 @@ async fn the_files_of_the_dashboard_are_no_part_of_the_document_and_its_figures_
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_a_parameter_may_be_is_told() {
+    let app = TestApp::start("").await;
+    let document = document(&app).await;
+    let parameters = &document["paths"]["/cache/history.svg"]["get"]["parameters"];
+    let parameters = parameters.as_array().expect("parameters");
+    let theme = parameters.iter().find(|known| known["name"] == "theme");
+    let theme = &theme.expect("a picture has a theme")["schema"];
+    assert_eq!(theme["enum"], serde_json::json!(["light", "dark"]));
+    assert_eq!(theme["default"], "light");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_route_that_needs_a_token_says_so_and_no_other_does() {
     let app = TestApp::start("").await;
     let document = document(&app).await;

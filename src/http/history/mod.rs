@@ -8,6 +8,7 @@ use actix_web::web::{self, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse, http::header};
 use chrono::{DateTime, SecondsFormat};
 use serde::{Deserialize, Serialize};
+use utoipa::openapi::schema::{Object, ObjectBuilder, Type};
 use utoipa::{IntoParams, ToSchema};
 
 use self::chart::{Chart, Theme};
@@ -254,9 +255,20 @@ struct PictureQuery {
     /// In pixels.
     #[param(value_type = Option<i64>, minimum = 320, maximum = 1600, default = 900, example = 900)]
     width: Option<String>,
-    /// `light` or `dark`.
-    #[param(default = "light", example = "light")]
+    /// Whether it is for a light or a dark page.
+    #[param(schema_with = theme_names)]
     theme: Option<String>,
+}
+
+/// The first is the usual one.
+const THEMES: [(&str, Theme); 2] = [("light", Theme::LIGHT), ("dark", Theme::DARK)];
+
+fn theme_names() -> Object {
+    ObjectBuilder::new()
+        .schema_type(Type::String)
+        .enum_values(Some(THEMES.map(|(name, _)| name)))
+        .default(Some(THEMES[0].0.into()))
+        .build()
 }
 
 const MOST_MINUTES: i64 = ReadHistory::MINUTES as i64;
@@ -326,11 +338,10 @@ fn within(number: i64, range: RangeInclusive<i64>) -> Result<i64, Invalid> {
 }
 
 fn theme_of(name: Option<&str>) -> Result<Theme, Invalid> {
-    match name {
-        None | Some("light") => Ok(Theme::LIGHT),
-        Some("dark") => Ok(Theme::DARK),
-        Some(_) => Err(Invalid::because("must be `light` or `dark`")),
-    }
+    let name = name.unwrap_or(THEMES[0].0);
+    let theme = THEMES.into_iter().find(|(known, _)| *known == name);
+    let refusal = || Invalid::because("must be `light` or `dark`");
+    theme.map(|(_, theme)| theme).ok_or_else(refusal)
 }
 
 /// As RFC 3339 has it.
