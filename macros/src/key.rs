@@ -164,7 +164,10 @@ fn template(
 
 fn of_template(template: &Template, text: &LitStr) -> TokenStream {
     let span = text.span();
-    if let ([Piece::Text(name)], true) = (&template.0[..], template.is_constant()) {
+    // Without a colon, `Key::named` sees no kind in it; a constant is one.
+    if let ([Piece::Text(name)], true) = (&template.0[..], template.is_constant())
+        && name.contains(':')
+    {
         let name = LitStr::new(name, span);
         return quote!(::alacena::cache::Key::named(#name));
     }

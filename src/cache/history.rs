@@ -13,7 +13,8 @@ const MINUTE: u64 = 60_000;
 
 const MINUTES: usize = ReadHistory::MINUTES;
 
-/// A minute of the wall clock, and what was read in it.
+/// A minute of the service's clock, and what was read in it. That clock was the wall clock's when the
+/// service started, and has not been set since.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Minute {
     /// When it began.
@@ -31,8 +32,6 @@ pub struct Window {
     pub until: Timestamp,
     /// All minutes since the cache was made, up to as many as were asked for, the oldest first.
     pub minutes: Vec<Minute>,
-    /// The same for each kind of key that was ever read.
-    pub kinds: Vec<(String, Vec<Minute>)>,
 }
 
 /// The most remarkable among some minutes in which something was read. The one that runs counts too,
@@ -103,23 +102,24 @@ impl ReadHistory {
 
     /// The last minutes, the running one among them.
     pub fn window(&self, minutes: usize) -> Window {
-        let (until, all) = self.noted(|ring, now, counts| (now, ring.last(minutes, counts)));
-        let each = |reads_of: &dyn Fn(&ByKind) -> Reads| {
-            let minute = |(at, reads, is_complete): &(Timestamp, ByKind, bool)| Minute {
-                at: *at,
-                reads: reads_of(reads),
-                is_complete: *is_complete,
-            };
-            all.iter().map(minute).collect()
-        };
-        let kinds = self.cache.reads().kinds().enumerate();
-        Window {
+        self.noted(|ring, until, counts| Window {
             until,
-            minutes: each(&|reads| sum(*reads)),
-            kinds: kinds
-                .map(|(index, name)| (name.to_owned(), each(&|reads| reads[index])))
-                .collect(),
-        }
+            minutes: ring.last(minutes, counts, |reads| sum(*reads)),
+        })
+    }
+
+    /// The same, and for each kind of key that was ever read its minutes.
+    pub fn by_kind(&self, minutes: usize) -> (Window, Vec<(String, Vec<Minute>)>) {
+        self.noted(|ring, until, counts| {
+            let last = |place: usize| ring.last(minutes, counts, |reads| reads[place]);
+            let kinds = self.cache.reads().kinds();
+            let kinds = kinds.map(|(place, name)| (name.to_owned(), last(place)));
+            let window = Window {
+                until,
+                minutes: ring.last(minutes, counts, |reads| sum(*reads)),
+            };
+            (window, kinds.collect())
+        })
     }
 
     /// Brings the ring up to the present, and looks at it.
@@ -174,18 +174,18 @@ impl Ring {
         self.counted = *counts;
     }
 
-    /// So many minutes, the running one last.
-    fn last(&self, most: usize, counts: &ByKind) -> Vec<(Timestamp, ByKind, bool)> {
+    /// So many minutes, the running one last, each with these of its reads.
+    fn last(&self, most: usize, counts: &ByKind, of: impl Fn(&ByKind) -> Reads) -> Vec<Minute> {
         let known = self.running - self.first;
         let over = known.min(most.min(MINUTES).saturating_sub(1) as u64);
-        let begun = |minute: u64| Timestamp::from_millis(minute * MINUTE);
+        let minute = |number: u64, reads: &ByKind, is_complete| Minute {
+            at: Timestamp::from_millis(number * MINUTE),
+            reads: of(reads),
+            is_complete,
+        };
         let over = self.running - over..self.running;
-        let over = over.map(|minute| (begun(minute), self.minutes[Self::place(minute)], true));
-        let running = (
-            begun(self.running),
-            difference(counts, &self.counted),
-            false,
-        );
+        let over = over.map(|number| minute(number, &self.minutes[Self::place(number)], true));
+        let running = minute(self.running, &difference(counts, &self.counted), false);
         over.chain([running]).collect()
     }
 }
@@ -224,13 +224,10 @@ mod tests {
 
     /// Minutes after noon, with what was read in each.
     fn seen(ring: &Ring, most: usize, counts: &ByKind) -> Vec<(u64, u64, bool)> {
-        let told = ring.last(most, counts).into_iter();
-        told.map(|(at, reads, is_complete)| {
-            (
-                (at.millis() - NOON) / MINUTE,
-                sum(reads).total(),
-                is_complete,
-            )
+        let told = ring.last(most, counts, |reads| sum(*reads)).into_iter();
+        told.map(|minute| {
+            let number = (minute.at.millis() - NOON) / MINUTE;
+            (number, minute.reads.total(), minute.is_complete)
         })
         .collect()
     }
@@ -343,7 +340,8 @@ mod tests {
                 ttl: -1,
             },
         );
-        let window = history.window(MINUTES);
+        let (window, kinds) = history.by_kind(MINUTES);
+        assert_eq!(window, history.window(MINUTES));
         assert_eq!(window.until, at(1, 10));
         let reads = |minutes: &[Minute]| {
             minutes
@@ -352,8 +350,7 @@ mod tests {
                 .collect::<Vec<_>>()
         };
         assert_eq!(reads(&window.minutes), [1, 1]);
-        let kinds: Vec<_> = window
-            .kinds
+        let kinds: Vec<_> = kinds
             .iter()
             .map(|(name, minutes)| (&name[..], reads(minutes)))
             .collect();

@@ -21,6 +21,9 @@ impl Group {
     }
 }
 
+/// What keys are counted as that have no kind, or whose kind finds no place of its own.
+pub(super) const OTHER: &str = "other";
+
 /// Names one cached value, for example `user:7`. A key belongs to at most one [`Group`], which
 /// must follow from its name: two keys of the same name are the same key.
 ///
@@ -28,7 +31,7 @@ impl Group {
 #[derive(Clone)]
 pub struct Key {
     name: CompactString,
-    /// How much of the name its kind is.
+    /// How much of the name its kind is; nothing where it has none.
     kind: u32,
     group: Option<Group>,
 }
@@ -49,9 +52,10 @@ impl Key {
         Self::of_kind(kind.len(), name)
     }
 
-    /// The key of this name, exactly. Its kind is what stands before the first colon.
+    /// The key of this name, exactly. Its kind is what stands before the first colon; without one it
+    /// has none, since the name may be all that tells it from others, as an e-mail address.
     pub fn named(name: &str) -> Self {
-        let kind = name.find(':').unwrap_or(name.len());
+        let kind = name.find(':').unwrap_or_default();
         Self::of_kind(kind, CompactString::new(name))
     }
 
@@ -78,10 +82,13 @@ impl Key {
         &self.name
     }
 
-    /// What kind of thing it names, as `user` or `users:list`: reads are counted by it. It is no part
-    /// of what tells keys apart.
+    /// What kind of thing it names, as `user` or `users:list`, or else `other`: reads are counted by
+    /// it. It is no part of what tells keys apart.
     pub fn kind(&self) -> &str {
-        self.name.get(..self.kind as usize).unwrap_or_default()
+        match self.name.get(..self.kind as usize) {
+            None | Some("") => OTHER,
+            Some(kind) => kind,
+        }
     }
 
     /// The group it belongs to.
@@ -130,8 +137,9 @@ mod tests {
         assert_eq!(Key::of_id("user", 7).kind(), "user");
         assert_eq!(Key::of_text("user:email", "a:b").kind(), "user:email");
         assert_eq!(Key::named("users:list:0:100").kind(), "users");
-        assert_eq!(Key::named("nothing").kind(), "nothing");
-        assert_eq!(Key::named("").kind(), "");
+        for without in ["ana@example.com", ":7", ""] {
+            assert_eq!(Key::named(without).kind(), OTHER, "{without}");
+        }
         let in_group = Key::of_text("users:list", "0:100").in_group(Group::new("users:list"));
         assert_eq!(in_group.kind(), "users:list");
         assert_eq!(

@@ -7,14 +7,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crossbeam_utils::CachePadded;
 
 use super::backend::Tier;
+use super::key::OTHER;
 use super::source::Source;
 use super::stats::{SHARDS, shard};
 
 /// So many kinds of keys are counted apart. The last place is for all others together.
 pub(super) const KINDS: usize = 16;
-
-/// What kinds are called that found no place of their own.
-const OTHER: &str = "other";
 
 const OUTCOMES: usize = 4;
 
@@ -111,17 +109,19 @@ impl ReadCounters {
     }
 
     fn index(&self, kind: &str) -> usize {
+        if kind == OTHER {
+            return KINDS - 1;
+        }
         let is_it = |known: &OnceLock<Box<str>>| **known.get_or_init(|| kind.into()) == *kind;
         self.kinds.iter().position(is_it).unwrap_or(KINDS - 1)
     }
 
-    /// The names of the kinds, each at its place in [`by_kind`](Self::by_kind).
-    pub(super) fn kinds(&self) -> impl Iterator<Item = &str> {
+    /// The kinds that were ever read, each with its place in [`by_kind`](Self::by_kind).
+    pub(super) fn kinds(&self) -> impl Iterator<Item = (usize, &str)> {
         let known = self.kinds.iter().map_while(OnceLock::get);
-        known.map(|kind| &**kind).chain(
-            // The last place is used only once all others are.
-            self.kinds.last().and_then(OnceLock::get).map(|_| OTHER),
-        )
+        let known = known.map(|kind| &**kind).enumerate();
+        let others = self.by_kind()[KINDS - 1].total() > 0;
+        known.chain(others.then_some((KINDS - 1, OTHER)))
     }
 
     pub(super) fn by_kind(&self) -> ByKind {
@@ -157,6 +157,7 @@ pub(super) fn sum(reads: impl IntoIterator<Item = Reads>) -> Reads {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cache::key::Key;
     use crate::cache::source::Forward;
 
     fn hit(tier: Tier, ttl: i64) -> Source {
@@ -176,7 +177,8 @@ mod tests {
         counters.increment("user", hit(Tier::Near, -1));
         counters.increment("product", hit(Tier::Far, 7));
         counters.increment("user", LOADED);
-        assert_eq!(counters.kinds().collect::<Vec<_>>(), ["user", "product"]);
+        let kinds: Vec<_> = counters.kinds().collect();
+        assert_eq!(kinds, [(0, "user"), (1, "product")]);
         let [user, product, ..] = counters.by_kind();
         let expected = Reads {
             near: 1,
@@ -206,9 +208,21 @@ mod tests {
         for kind in 0..40 {
             counters.increment(&format!("kind-{kind}"), LOADED);
         }
-        let kinds: Vec<&str> = counters.kinds().collect();
-        assert_eq!((kinds.len(), kinds[0], kinds[15]), (KINDS, "kind-0", OTHER));
+        let kinds: Vec<_> = counters.kinds().collect();
+        assert_eq!(kinds.len(), KINDS);
+        assert_eq!((kinds[0], kinds[15]), ((0, "kind-0"), (15, OTHER)));
         assert_eq!(counters.by_kind()[15].loaded, 40 - 15);
+    }
+
+    #[test]
+    fn keys_without_a_kind_take_no_place_of_one() {
+        let counters = ReadCounters::default();
+        for name in ["ana@example.com", "ben@example.com", "user:7"] {
+            counters.increment(Key::named(name).kind(), LOADED);
+        }
+        let kinds: Vec<_> = counters.kinds().collect();
+        assert_eq!(kinds, [(0, "user"), (KINDS - 1, OTHER)]);
+        assert_eq!(counters.by_kind()[KINDS - 1].loaded, 2);
     }
 
     #[test]

@@ -37,6 +37,7 @@ async fn a_browser_that_has_the_page_is_sent_none() {
     let app = TestApp::start("").await;
     for (path, content_type) in [
         ("/dashboard", "text/html; charset=utf-8"),
+        ("/dashboard/", "text/html; charset=utf-8"),
         ("/dashboard/script.js", "text/javascript; charset=utf-8"),
         ("/dashboard/style.css", "text/css; charset=utf-8"),
         ("/dashboard/icon.svg", "image/svg+xml"),
@@ -50,11 +51,11 @@ async fn a_browser_that_has_the_page_is_sent_none() {
         let head = app.head(path).await.expect(200);
         assert_eq!((head.etag(), &head.body[..]), (first.etag(), ""));
     }
-    app.post("/dashboard")
-        .await
-        .problem(405, "method-not-allowed");
-    // The client follows the redirect.
-    app.get("/dashboard/").await.expect(200);
+    for path in ["/dashboard", "/dashboard/"] {
+        let refused = app.post(path).await.problem(405, "method-not-allowed");
+        assert_eq!(refused.header("allow"), "GET, HEAD");
+        assert!(refused.has("x-request-id"), "{refused:?}");
+    }
     app.get("/dashboard/nothing.js")
         .await
         .problem(404, "unknown-route");

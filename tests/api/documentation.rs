@@ -162,8 +162,9 @@ async fn every_route_of_the_service_is_documented() {
 }
 
 /// What browsers ask for, and programs do not. It is no part of the API.
-const FILES: [&str; 10] = [
+const FILES: [&str; 11] = [
     "/dashboard",
+    "/dashboard/",
     "/dashboard/style.css",
     "/dashboard/icon.svg",
     "/dashboard/script.js",
@@ -187,6 +188,18 @@ async fn the_files_of_the_dashboard_are_no_part_of_the_document_and_its_figures_
     let source = include_str!("../../src/http/dashboard/mod.rs");
     let registered = source.matches("file!(\"/").count();
     assert_eq!(registered, FILES.len(), "every file is listed here");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_parameter_may_be_is_told() {
+    let app = TestApp::start("").await;
+    let document = document(&app).await;
+    let parameters = &document["paths"]["/cache/history.svg"]["get"]["parameters"];
+    let parameters = parameters.as_array().expect("parameters");
+    let theme = parameters.iter().find(|known| known["name"] == "theme");
+    let theme = &theme.expect("a picture has a theme")["schema"];
+    assert_eq!(theme["enum"], serde_json::json!(["light", "dark"]));
+    assert_eq!(theme["default"], "light");
 }
 
 #[tokio::test(flavor = "multi_thread")]

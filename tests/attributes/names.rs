@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use alacena::cache::{
-    Cache, Forward, Json, Key, KeyPart, KeySlot, ManualClock, MemoryBackend, Mode, Pattern, Source,
-    Tasks, cached,
+    Cache, Forward, Json, Key, KeyPart, KeySlot, ManualClock, MemoryBackend, Mode, Pattern,
+    ReadHistory, Source, Tasks, cached,
 };
 use serde::{Deserialize, Serialize};
 
@@ -128,6 +128,29 @@ async fn a_template_or_a_function_makes_the_key() {
     assert!(is_kept(&pages.copies, "page:{a%3Ab}:7").await);
     assert_eq!(*pages.named(7).await, 7);
     assert!(is_kept(&pages.copies, "exercise:7").await);
+}
+
+/// A key without a value in it.
+#[cached(key = "door", ttl = "1s")]
+async fn door(cache: &Cache) -> Json<i64> {
+    Json(7)
+}
+
+/// The same, and a part of it for those who like order.
+#[cached(key = "doors:front", ttl = "1s")]
+async fn front_door(cache: &Cache) -> Json<i64> {
+    Json(8)
+}
+
+#[tokio::test]
+async fn reads_are_counted_as_what_the_key_begins_with() {
+    let copies = cache();
+    let history = ReadHistory::of(copies.clone(), Arc::new(ManualClock::default()));
+    assert_eq!((*door(&copies).await, *front_door(&copies).await), (7, 8));
+    odd(&copies, 1, "two", true, 4, '5', 6).await;
+    let (_, kinds) = history.by_kind(1);
+    let kinds: Vec<&str> = kinds.iter().map(|(kind, _)| &kind[..]).collect();
+    assert_eq!(kinds, ["door", "doors", "odd"]);
 }
 
 /// Another cache in each test, and the body that uses it too.

@@ -1,6 +1,7 @@
 //! A browser of one's own, and how to use it.
 
 use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
 
 use fantoccini::elements::Element;
@@ -90,6 +91,11 @@ pub(crate) struct Page {
 impl Page {
     /// Opens this path of the service.
     pub(crate) async fn open(app: &TestApp, path: &str) -> Self {
+        Self::open_at(app.address, path).await
+    }
+
+    /// The same where the service is reached at this address.
+    pub(crate) async fn open_at(address: SocketAddr, path: &str) -> Self {
         let (driver, capabilities) = tokio::task::block_in_place(Driver::start);
         let capabilities = capabilities.as_object().cloned().unwrap_or_default();
         let client = ClientBuilder::new(HttpConnector::new())
@@ -102,7 +108,7 @@ impl Page {
             client,
             driver,
             session: session.expect("there is a session"),
-            origin: format!("http://{}", app.address),
+            origin: format!("http://{address}"),
         };
         page.go(path).await;
         page
@@ -115,7 +121,12 @@ impl Page {
 
     /// The dashboard, with the admin logged in.
     pub(crate) async fn dashboard(app: &TestApp) -> Self {
-        let page = Self::open(app, "/dashboard").await;
+        Self::dashboard_at(app.address).await
+    }
+
+    /// The same where the service is reached at this address.
+    pub(crate) async fn dashboard_at(address: SocketAddr) -> Self {
+        let page = Self::open_at(address, "/dashboard").await;
         page.log_in(ADMIN_EMAIL, ADMIN_PASSWORD).await;
         page.shows("#board").await;
         page
@@ -191,6 +202,12 @@ impl Page {
     pub(crate) async fn says(&self, css: &str, text: &str) {
         let what = format!("{css} says {text:?}");
         eventually(&what, async || self.text(css).await.contains(text)).await;
+    }
+
+    /// Waits until an element has this text and no other.
+    pub(crate) async fn says_only(&self, css: &str, text: &str) {
+        let what = format!("{css} says {text:?} only");
+        eventually(&what, async || self.text(css).await == text).await;
     }
 
     /// A command that only Chromium knows.

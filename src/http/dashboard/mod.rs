@@ -31,8 +31,10 @@ macro_rules! file {
     };
 }
 
-const FILES: [File; 10] = [
+const FILES: [File; 11] = [
     file!("/dashboard", HTML, "page.html"),
+    // As it is often typed.
+    file!("/dashboard/", HTML, "page.html"),
     file!("/dashboard/style.css", STYLE, "style.css"),
     file!("/dashboard/icon.svg", SVG, "icon.svg"),
     file!("/dashboard/script.js", SCRIPT, "script.js"),
@@ -64,7 +66,6 @@ pub(super) fn routes(config: &mut ServiceConfig, telemetry: &Telemetry) {
         let routes = [web::get().to(answer.clone()), web::head().to(answer)];
         config.service(telemetry.resource(file.path, routes));
     }
-    config.service(web::redirect("/dashboard/", "/dashboard"));
     config.service(telemetry.resource("/dashboard/figures", [web::get().to(figures::figures)]));
 }
 

@@ -352,7 +352,6 @@ mod tests {
                     is_complete: number + 1 < minutes,
                 })
                 .collect(),
-            kinds: Vec::new(),
         }
     }
 

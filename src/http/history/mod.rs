@@ -8,6 +8,7 @@ use actix_web::web::{self, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse, http::header};
 use chrono::{DateTime, SecondsFormat};
 use serde::{Deserialize, Serialize};
+use utoipa::openapi::schema::{Object, ObjectBuilder, Type};
 use utoipa::{IntoParams, ToSchema};
 
 use self::chart::{Chart, Theme};
@@ -167,7 +168,8 @@ pub(super) struct History {
     summary: Summary,
     /// The same for each kind of key.
     kinds: Vec<KindSummary>,
-    /// The oldest first. No minute is older than the service.
+    /// The oldest first. No minute is older than the service. They are those of its own clock, which
+    /// was the wall clock's when it started, and has not been set since.
     minutes: Vec<MinuteCounts>,
 }
 
@@ -177,7 +179,7 @@ struct HistoryQuery {
     /// How many minutes, the running one among them.
     #[param(value_type = Option<i64>, minimum = 1, maximum = 1440, default = 1440, example = 60)]
     minutes: Option<String>,
-    /// Only reads of this kind of key, one of those that the answer without this names.
+    /// Only reads of this kind of key. Of one that was never read, there are none.
     kind: Option<String>,
 }
 
@@ -199,23 +201,21 @@ pub(super) async fn history(
     let mut check = Validation::default();
     let minutes = check.check("minutes", within(minutes, 1..=MOST_MINUTES));
     let minutes = check.finish(|| minutes).map_err(Problem::invalid)?;
-    let mut window = history.window(minutes as usize);
-    if let Some(kind) = kind {
-        let names: Vec<&str> = window.kinds.iter().map(|(name, _)| &name[..]).collect();
-        let Some(place) = names.iter().position(|name| *name == kind) else {
-            let known = if names.is_empty() {
-                "none".to_owned()
-            } else {
-                names.join(", ")
-            };
-            let message = format!("must be a kind of key that was read so far: {known}");
-            return Err(Problem::field("kind", message));
+    let (mut window, mut kinds) = history.by_kind(minutes as usize);
+    if let Some(name) = kind {
+        // Not read yet may mean not read since a restart: whoever asks regularly is not refused then.
+        let known = kinds.into_iter().find(|(known, _)| *known == name);
+        let unread = |minute: &Minute| Minute {
+            reads: Reads::default(),
+            ..*minute
         };
-        let kind = window.kinds.swap_remove(place);
-        window.minutes = kind.1.clone();
-        window.kinds = vec![kind];
+        window.minutes = match known {
+            Some((_, minutes)) => minutes,
+            None => window.minutes.iter().map(unread).collect(),
+        };
+        kinds = vec![(name, window.minutes.clone())];
     }
-    let kinds = window.kinds.into_iter();
+    let kinds = kinds.into_iter();
     let minutes = window.minutes.iter();
     let answer = History {
         backend: cache.backend_name(),
@@ -254,9 +254,20 @@ struct PictureQuery {
     /// In pixels.
     #[param(value_type = Option<i64>, minimum = 320, maximum = 1600, default = 900, example = 900)]
     width: Option<String>,
-    /// `light` or `dark`.
-    #[param(default = "light", example = "light")]
+    /// Whether it is for a light or a dark page.
+    #[param(schema_with = theme_names)]
     theme: Option<String>,
+}
+
+/// The first is the usual one.
+const THEMES: [(&str, Theme); 2] = [("light", Theme::LIGHT), ("dark", Theme::DARK)];
+
+fn theme_names() -> Object {
+    ObjectBuilder::new()
+        .schema_type(Type::String)
+        .enum_values(Some(THEMES.map(|(name, _)| name)))
+        .default(Some(THEMES[0].0.into()))
+        .build()
 }
 
 const MOST_MINUTES: i64 = ReadHistory::MINUTES as i64;
@@ -326,11 +337,10 @@ fn within(number: i64, range: RangeInclusive<i64>) -> Result<i64, Invalid> {
 }
 
 fn theme_of(name: Option<&str>) -> Result<Theme, Invalid> {
-    match name {
-        None | Some("light") => Ok(Theme::LIGHT),
-        Some("dark") => Ok(Theme::DARK),
-        Some(_) => Err(Invalid::because("must be `light` or `dark`")),
-    }
+    let name = name.unwrap_or(THEMES[0].0);
+    let theme = THEMES.into_iter().find(|(known, _)| *known == name);
+    let refusal = || Invalid::because("must be `light` or `dark`");
+    theme.map(|(_, theme)| theme).ok_or_else(refusal)
 }
 
 /// As RFC 3339 has it.
