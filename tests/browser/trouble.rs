@@ -133,3 +133,41 @@ async fn a_cache_that_is_off_is_no_alarm_but_is_said() {
     is_legible(&page, "#banner").await;
     page.close(&[]).await;
 }
+
+/// Has the page's next answers of this path end before they are whole.
+const CUT: &str = "window.whole = window.fetch; window.fetch = async (path, options) => {
+    const answer = await window.whole(path, options);
+    return path.startsWith(window.cut) ? new Response('{\"cut\":', { status: 200 }) : answer;
+};";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_ends_too_early_is_told_and_the_page_goes_on() {
+    let app = TestApp::start_on(Storage::Sqlite, "memory", "").await;
+    let page = Page::dashboard(&app).await;
+    eventually("the page has looked twice", async || {
+        page.text("#requests-now").await != "–"
+    })
+    .await;
+    page.eval("window.cut = '/dashboard/figures'").await;
+    page.eval(CUT).await;
+    page.says("#banner", "The service does not answer.").await;
+
+    page.eval("window.cut = 'nothing'").await;
+    page.says("#banner", "All is well again").await;
+
+    // Figures that come do not hide that what was read over time does not.
+    page.eval("window.cut = '/cache/history'; document.querySelector('#range input').click()")
+        .await;
+    page.says("#banner", "The service does not answer.").await;
+    let polls = page.text("#requests-ever").await;
+    app.get("/health/live").await;
+    eventually("the figures go on", async || {
+        page.text("#requests-ever").await != polls
+    })
+    .await;
+    page.says("#banner", "The service does not answer.").await;
+    page.eval("window.cut = 'nothing'; document.querySelectorAll('#range input')[1].click()")
+        .await;
+    page.says("#banner", "All is well again").await;
+    page.close(&[]).await;
+}
