@@ -187,13 +187,28 @@ async fn what_cannot_be_told_is_refused_by_name() {
     }
 }
 
+/// The times on a picture's axis, in minutes of the day.
+fn times(svg: &str) -> Vec<u32> {
+    let texts = svg.lines().filter_map(|line| line.trim().split_once(':'));
+    let time = |(hours, minutes): (&str, &str)| {
+        Some(hours.parse::<u32>().ok()? * 60 + minutes.parse::<u32>().ok()?)
+    };
+    texts.filter_map(time).collect()
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn a_history_is_drawn() {
+async fn a_history_is_drawn_as_it_was_asked_for() {
     let app = TestApp::start("").await;
     let admin = app.admin().await;
     app.get("/users/1").by(&admin).await.expect(200);
-    let mut drawn = Vec::new();
-    for query in ["", "?width=320", "?minutes=60&width=1600&theme=dark"] {
+    const DAY: u32 = 24 * 60;
+    for (query, width, ground, minutes) in [
+        ("", 900, "#FFFFFF", DAY),
+        ("?width=320&theme=light", 320, "#FFFFFF", DAY),
+        ("?theme=dark", 900, "#181C22", DAY),
+        ("?minutes=60&width=1600", 1600, "#FFFFFF", 60),
+        ("?minutes=360&theme=dark", 900, "#181C22", 360),
+    ] {
         let picture = app
             .get(&format!("/cache/history.svg{query}"))
             .by(&admin)
@@ -201,10 +216,28 @@ async fn a_history_is_drawn() {
             .expect(200);
         assert_eq!(picture.header("content-type"), "image/svg+xml");
         assert_eq!(picture.header("cache-control"), "no-store");
-        assert!(picture.body.starts_with("<svg") && picture.body.contains("reads per minute"));
-        assert!(!picture.body.contains("<script") && !picture.body.contains("href"));
-        drawn.push(picture.body);
+        let svg = &picture.body;
+        assert!(svg.starts_with("<svg") && svg.contains("reads per minute"));
+        assert!(!svg.contains("<script") && !svg.contains("href"));
+        assert!(
+            svg.contains(&format!("width=\"{width}\"")),
+            "{query}: {svg}"
+        );
+        for known in ["#FFFFFF", "#181C22"] {
+            assert_eq!(svg.contains(known), known == ground, "{query}: {svg}");
+        }
+        let times = times(svg);
+        let steps: Vec<u32> = times
+            .windows(2)
+            .map(|pair| (pair[1] + DAY - pair[0]) % DAY)
+            .collect();
+        assert!(
+            steps.len() > 1 && steps.iter().all(|step| *step == steps[0]),
+            "{query}: {times:?}"
+        );
+        // From the first time to the last, and no time would have room before or after.
+        let axis = steps.iter().sum::<u32>();
+        let room = axis..axis + 2 * steps[0];
+        assert!(room.contains(&minutes), "{query}: {times:?}");
     }
-    drawn.dedup();
-    assert_eq!(drawn.len(), 3, "each is another");
 }

@@ -10,7 +10,9 @@ use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use crate::cache::{Reads, Window};
 
-/// The colours of a picture, to be read on the page's own ground.
+/// The colours of a picture, to be read on the page's own ground. What lies side by side differs in
+/// brightness too, by 3 to 1 (WCAG 2.2, 1.4.11): tiers from the next one and from the ground, and bars
+/// from the ground.
 #[derive(Clone, Copy)]
 pub(super) struct Theme {
     ground: RGBColor,
@@ -28,19 +30,19 @@ impl Theme {
         ground: RGBColor(255, 255, 255),
         ink: RGBColor(52, 60, 70),
         faint: RGBColor(226, 230, 235),
-        near: RGBColor(92, 145, 214),
-        far: RGBColor(64, 172, 152),
-        late: RGBColor(226, 168, 66),
-        reads: RGBColor(140, 150, 163),
+        near: RGBColor(96, 150, 216),
+        far: RGBColor(12, 76, 66),
+        late: RGBColor(203, 134, 16),
+        reads: RGBColor(126, 137, 151),
     };
 
     pub(super) const DARK: Self = Self {
         ground: RGBColor(24, 28, 34),
         ink: RGBColor(206, 212, 220),
         faint: RGBColor(52, 59, 68),
-        near: RGBColor(82, 134, 204),
-        far: RGBColor(52, 150, 132),
-        late: RGBColor(206, 148, 52),
+        near: RGBColor(60, 108, 172),
+        far: RGBColor(128, 222, 196),
+        late: RGBColor(160, 100, 12),
         reads: RGBColor(118, 130, 145),
     };
 }
@@ -71,8 +73,9 @@ const TEXT: u32 = 15;
 /// From this width on, what the colours mean stands where the axis begins.
 const ROOMY: u32 = 480;
 
-/// How much of the ground a tier's colour covers.
-const FILL: f64 = 0.55;
+/// How much of the ground the bar of a minute that still runs covers: it is not all yet, and traffic
+/// must not seem to fall.
+const UNFINISHED: f64 = 0.4;
 
 /// Minutes are drawn together where there would be more of them than this many for each pixel.
 const SLOTS_PER_PIXEL: f64 = 0.5;
@@ -91,6 +94,7 @@ struct Slot {
     from: f64,
     until: f64,
     reads: Reads,
+    is_complete: bool,
 }
 
 impl Chart<'_> {
@@ -131,13 +135,21 @@ impl Chart<'_> {
         let mut slots: Vec<Slot> = Vec::new();
         for minute in &self.window.minutes {
             let number = minute.at.millis() / MINUTE;
+            // The axis has no place for it.
+            if !times.contains(&(number as f64)) {
+                continue;
+            }
             let from = (number - number % together) as f64;
             match slots.last_mut() {
-                Some(slot) if slot.until > number as f64 => slot.reads += minute.reads,
+                Some(slot) if slot.until > number as f64 => {
+                    slot.reads += minute.reads;
+                    slot.is_complete &= minute.is_complete;
+                }
                 _ => slots.push(Slot {
                     from: from.max(times.start),
                     until: (from + together as f64).min(times.end),
                     reads: minute.reads,
+                    is_complete: minute.is_complete,
                 }),
             }
         }
@@ -177,13 +189,14 @@ impl Chart<'_> {
         for (tier, color, _) in tiers.into_iter().filter(|(.., answers)| *answers) {
             let at = name(tier)?;
             let corners = [(at, 7), (at + 12, 19)];
-            area.draw(&Rectangle::new(corners, color.mix(FILL).filled()))?;
+            area.draw(&Rectangle::new(corners, color.filled()))?;
         }
         Ok(())
     }
 
     fn rates(&self, area: &Area<'_>, slots: &[Slot]) -> Drawn<()> {
         let Theme {
+            ground,
             ink,
             near,
             far,
@@ -209,11 +222,28 @@ impl Chart<'_> {
                 let roof = floor + share(slot.reads, count);
                 if count > 0 {
                     let corners = [(slot.from, floor), (slot.until, roof)];
-                    panel.draw_series([Rectangle::new(corners, color.mix(FILL).filled())])?;
+                    panel.draw_series([Rectangle::new(corners, color.filled())])?;
                 }
                 floor = roof;
             }
         }
+        let Range { start, end } = self.times();
+        // What the tiers cover of the grid.
+        for number in [25.0, 50.0, 75.0] {
+            let line = [(start, number), (end, number)];
+            panel.draw_series([PathElement::new(line, ground.mix(0.3))])?;
+        }
+        let mut all = Reads::default();
+        slots.iter().for_each(|slot| all += slot.reads);
+        let Some(average) = all.hit_rate() else {
+            let style = self.text(ink).pos(Pos::new(HPos::Center, VPos::Center));
+            let middle = (LEFT + (self.width - LEFT - RIGHT) / 2) as i32;
+            return area.draw_text("nothing was read", &style, (middle, RATE as i32 / 2));
+        };
+        // Between the dashes is the ground's colour, so that it is seen on every tier.
+        let line = [(start, average), (end, average)];
+        panel.draw_series([PathElement::new(line, ground)])?;
+        panel.draw_series(DashedLineSeries::new(line, 5, 4, ink.stroke_width(1)))?;
         for run in slots.chunk_by(|one, next| {
             one.until >= next.from && (one.reads.total() > 0) == (next.reads.total() > 0)
         }) {
@@ -223,16 +253,6 @@ impl Chart<'_> {
             let steps = steps.flat_map(|(slot, rate)| [(slot.from, rate), (slot.until, rate)]);
             panel.draw_series(LineSeries::new(steps, ink.stroke_width(2)))?;
         }
-        let mut all = Reads::default();
-        slots.iter().for_each(|slot| all += slot.reads);
-        let Range { start, end } = self.times();
-        let Some(average) = all.hit_rate() else {
-            let style = self.text(ink).pos(Pos::new(HPos::Center, VPos::Center));
-            let middle = (LEFT + (self.width - LEFT - RIGHT) / 2) as i32;
-            return area.draw_text("nothing was read", &style, (middle, RATE as i32 / 2));
-        };
-        let line = [(start, average), (end, average)];
-        panel.draw_series(DashedLineSeries::new(line, 5, 4, ink.stroke_width(1)))?;
         Ok(())
     }
 
@@ -244,7 +264,8 @@ impl Chart<'_> {
         let bars = slots.iter().filter(|slot| slot.reads.total() > 0);
         let bars = bars.map(|slot| {
             let corners = [(slot.from, 0.0), (slot.until, per_minute(slot))];
-            Rectangle::new(corners, self.theme.reads.mix(0.8).filled())
+            let cover = if slot.is_complete { 1.0 } else { UNFINISHED };
+            Rectangle::new(corners, self.theme.reads.mix(cover).filled())
         });
         panel.draw_series(bars)?;
         let title = self.text(self.theme.ink);
@@ -417,7 +438,8 @@ mod tests {
             window(1440, near),
         ];
         for history in &histories {
-            for minutes in [history.minutes.len(), 61.max(history.minutes.len()), 1440] {
+            // As many as there are, fewer, and more.
+            for minutes in [history.minutes.len(), 1, 61, 1440] {
                 for width in [320, 333, 1600] {
                     let svg = drawn(history, minutes, width, Theme::LIGHT);
                     assert!(svg.trim_end().ends_with("</svg>"));
@@ -426,6 +448,98 @@ mod tests {
                     }
                 }
             }
+        }
+    }
+
+    /// The bars, as how much of the ground they cover, from the left.
+    fn bars(svg: &str) -> Vec<String> {
+        let RGBColor(red, green, blue) = Theme::LIGHT.reads;
+        let bar = format!("fill=\"#{red:02X}{green:02X}{blue:02X}\"");
+        let bars = svg.lines().filter(|line| line.contains(&bar));
+        let opacity = |line: &str| {
+            let (_, rest) = line.split_once("opacity=\"")?;
+            Some(rest.split_once('"')?.0.to_owned())
+        };
+        bars.filter_map(opacity).collect()
+    }
+
+    #[test]
+    fn the_bar_of_the_minute_that_runs_is_paler() {
+        for (minutes, width) in [(60, 900), (1440, 900), (1440, 320)] {
+            let svg = drawn(
+                &window(minutes as u64, |_| near(1)),
+                minutes,
+                width,
+                Theme::LIGHT,
+            );
+            let bars = bars(&svg);
+            let (last, others) = bars.split_last().expect("there are bars");
+            assert_eq!(last, "0.4", "{minutes} {width}");
+            assert!(
+                !others.is_empty() && others.iter().all(|cover| cover == "1"),
+                "{bars:?}"
+            );
+        }
+    }
+
+    /// How much brighter one is than the other (WCAG 2.2).
+    fn contrast(one: RGBColor, other: RGBColor) -> f64 {
+        let linear = |part: u8| {
+            let part = f64::from(part) / 255.0;
+            if part <= 0.04045 {
+                part / 12.92
+            } else {
+                ((part + 0.055) / 1.055).powf(2.4)
+            }
+        };
+        let light = |RGBColor(red, green, blue)| {
+            0.2126 * linear(red) + 0.7152 * linear(green) + 0.0722 * linear(blue) + 0.05
+        };
+        let ratio = light(one) / light(other);
+        ratio.max(1.0 / ratio)
+    }
+
+    #[test]
+    fn what_lies_side_by_side_differs_in_brightness() {
+        for theme in [Theme::LIGHT, Theme::DARK] {
+            let Theme {
+                ground,
+                near,
+                far,
+                late,
+                reads,
+                ..
+            } = theme;
+            let pairs = [
+                (near, ground),
+                (far, ground),
+                (late, ground),
+                (reads, ground),
+                (near, far),
+                (far, late),
+            ];
+            for (one, other) in pairs {
+                let contrast = contrast(one, other);
+                assert!(contrast >= 3.0, "{one:?} on {other:?}: {contrast:.2}");
+            }
+        }
+    }
+
+    #[test]
+    fn minutes_that_the_axis_has_no_place_for_are_left_out() {
+        let window = window(100, near);
+        for minutes in [1, 7, 60, 100, 1440] {
+            let chart = Chart {
+                window: &window,
+                minutes,
+                width: 320,
+                theme: Theme::LIGHT,
+            };
+            let slots = chart.slots();
+            let minutes = minutes.min(100) as u64;
+            let reads: u64 = slots.iter().map(|slot| slot.reads.total()).sum();
+            assert_eq!(reads, (100 - minutes..100).sum::<u64>(), "{minutes}");
+            assert!(slots.iter().all(|slot| slot.from < slot.until), "{minutes}");
         }
     }
 
