@@ -42,12 +42,14 @@ pub(super) fn height(bars: usize) -> u32 {
     (HEAD + BAR * bars as i32 + FOOT) as u32
 }
 
-/// Draws them, the longest as long as there is room.
+/// Draws them, the longest as long as there is room. One round that took many times as long as all
+/// others would leave none for them: where a spread ends beyond twice the longest bar, an arrow says so.
 pub(super) fn bars(area: &Area<'_>, title: &str, bars: &[Bar]) -> Drawn<()> {
     let (width, _) = area.dim_in_pixel();
-    let longest = bars.iter().map(Bar::end).fold(f64::MIN_POSITIVE, f64::max);
+    let most = |of: fn(&Bar) -> f64| bars.iter().map(of).fold(f64::MIN_POSITIVE, f64::max);
+    let scale = most(Bar::end).min(most(Bar::length) * 2.0);
     let room = f64::from(width as i32 - LEFT - RIGHT);
-    let at = |length: f64| LEFT + (room * length / longest) as i32;
+    let at = |length: f64| LEFT + (room * length.min(scale) / scale) as i32;
     area.draw_text(title, &style(15, INK), (LEFT, 10))?;
     for (number, bar) in bars.iter().enumerate() {
         let top = HEAD + BAR * number as i32;
@@ -62,8 +64,11 @@ pub(super) fn bars(area: &Area<'_>, title: &str, bars: &[Bar]) -> Drawn<()> {
             let middle = top + (BAR - 7) / 2;
             let line = |from, to| PathElement::new(vec![from, to], INK.stroke_width(1));
             area.draw(&line((at(least), middle), (at(most), middle)))?;
-            for end in [at(least), at(most)] {
-                area.draw(&line((end, middle - 4), (end, middle + 4)))?;
+            for end in [least, most] {
+                let (x, back) = (at(end), if end > scale { 5 } else { 0 });
+                for y in [middle - 4, middle + 4] {
+                    area.draw(&line((x, middle), (x - back, y)))?;
+                }
             }
         }
         area.draw_text(&bar.label, &style(13, INK), (at(bar.end()) + 8, top + 3))?;

@@ -68,7 +68,7 @@ impl Drawing<'_> {
             Some((mean, format!("{:.3} ms", mean.median)))
         });
         let note = "On average, asked at the same rate (stampede: by a crowd at once); the median of all \
-                    rounds, with the best and the worst of them.";
+                    rounds, with the best and the worst of them (an arrow: beyond).";
         grid_of_bars("response-time", "Response time", note.to_owned(), &panels)
     }
 
