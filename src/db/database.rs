@@ -37,7 +37,7 @@ const CHECKOUT_SLICE: Duration = Duration::from_millis(20);
 pub struct Database {
     /// Replaced when its connections no longer answer: whoever waits on one of them waits in vain,
     /// and gives it back to nobody.
-    pool: Arc<RwLock<r2d2::Pool<ConnectionManager>>>,
+    pool: Arc<RwLock<Pool>>,
     pool_size: u32,
     manager: ConnectionManager,
     runtime: Handle,
@@ -51,6 +51,12 @@ pub struct Database {
     queries: Arc<AtomicU64>,
 }
 
+/// A pool, and what tells it from those that were there before it.
+struct Pool {
+    connections: r2d2::Pool<ConnectionManager>,
+    generation: u64,
+}
+
 impl Database {
     /// A pool for the configured database. Connects when first asked something.
     ///
@@ -60,14 +66,12 @@ impl Database {
         let queries = Arc::new(AtomicU64::new(0));
         let reach = Reach::new();
         let manager = ConnectionManager::new(config, Arc::clone(&queries), reach.clone());
-        let pool = Arc::new(RwLock::new(new_pool(
-            &manager,
-            config.pool_size,
-            config.wait,
-            &reach,
-        )));
+        let connections = new_pool(&manager, config.pool_size, config.wait, &reach);
         Self {
-            pool,
+            pool: Arc::new(RwLock::new(Pool {
+                connections,
+                generation: 0,
+            })),
             pool_size: config.pool_size,
             runtime: Handle::current(),
             connections: Arc::new(Semaphore::new(config.pool_size as usize)),
@@ -84,9 +88,12 @@ impl Database {
     /// nobody waits for.
     pub fn apart(&self) -> Self {
         let manager = self.manager.uncounted();
-        let pool = new_pool(&manager, 1, self.wait, &self.reach);
+        let connections = new_pool(&manager, 1, self.wait, &self.reach);
         Self {
-            pool: Arc::new(RwLock::new(pool)),
+            pool: Arc::new(RwLock::new(Pool {
+                connections,
+                generation: 0,
+            })),
             pool_size: 1,
             connections: Arc::new(Semaphore::new(1)),
             manager,
@@ -120,7 +127,7 @@ impl Database {
     ) -> Result<T, DbError> {
         self.reach.may_try()?;
         let _permit = self.permit(&self.connections).await?;
-        let database = self.clone();
+        let (database, generation) = (self.clone(), self.generation());
         let answer = self.runtime.spawn_blocking(move || {
             let answer = database.on_live_connection(|connection| query(&mut connection.inner));
             answer.map(|(value, _)| value)
@@ -133,7 +140,7 @@ impl Database {
             }
             Err(_) => {
                 let why = format!("no answer within {:?}", self.timeout);
-                self.give_up(&why);
+                self.give_up(generation, &why);
                 Err(DbError::unavailable(why))
             }
         }
@@ -157,7 +164,7 @@ impl Database {
             None => None,
         };
         let _permit = self.permit(&self.connections).await?;
-        let database = self.clone();
+        let (database, generation) = (self.clone(), self.generation());
         let answer = self
             .runtime
             .spawn_blocking(move || database.transaction(work));
@@ -166,22 +173,33 @@ impl Database {
                 .unwrap_or_else(|panic| Err(DbError::OutcomeUnknown(panic.to_string().into()))),
             Err(_) => {
                 let why = format!("no answer within {:?}", self.timeout * LAST_RESORT);
-                self.give_up(&why);
+                self.give_up(generation, &why);
                 Err(DbError::OutcomeUnknown(why.into()))
             }
         }
     }
 
-    /// Nobody has answered for too long: others learn it, and the connections are left to
-    /// themselves. New ones may well work, as when a proxy has forgotten the old.
-    fn give_up(&self, why: &str) {
-        if self.reach.failed(why, self.timeout) {
-            *self.pool.write() = new_pool(&self.manager, self.pool_size, self.wait, &self.reach);
+    /// Nobody has answered for too long: others learn it, and the connections of that time are left to
+    /// themselves, whoever else may have been answered on one of their own. New ones may well work, as when
+    /// a proxy has forgotten the old.
+    fn give_up(&self, generation: u64, why: &str) {
+        self.reach.failed(why, self.timeout);
+        let mut pool = self.pool.write();
+        // Whoever waited at the same time may have replaced them already.
+        if pool.generation == generation {
+            *pool = Pool {
+                connections: new_pool(&self.manager, self.pool_size, self.wait, &self.reach),
+                generation: generation + 1,
+            };
         }
     }
 
     fn pool(&self) -> r2d2::Pool<ConnectionManager> {
-        self.pool.read().clone()
+        self.pool.read().connections.clone()
+    }
+
+    fn generation(&self) -> u64 {
+        self.pool.read().generation
     }
 
     async fn permit(&self, semaphore: &Arc<Semaphore>) -> Result<OwnedSemaphorePermit, DbError> {

@@ -105,13 +105,12 @@ impl Reach {
         }
     }
 
-    /// The database did not answer. If it answered somebody else within `grace`, that is no outage;
-    /// answers whether it is one.
-    pub(super) fn failed(&self, why: &str, grace: Duration) -> bool {
+    /// The database did not answer. If it answered somebody else within `grace`, that is no outage.
+    pub(super) fn failed(&self, why: &str, grace: Duration) {
         let answered = self.0.answered.load(Ordering::Relaxed);
         let quiet = Duration::from_millis(self.millis().saturating_sub(answered));
         if answered > 0 && quiet < grace && !self.is_lost() {
-            return false;
+            return;
         }
         let outage = Outage {
             why: why.into(),
@@ -123,7 +122,6 @@ impl Reach {
         if is_new {
             log::warn!("the database cannot be reached: {why}");
         }
-        true
     }
 }
 
