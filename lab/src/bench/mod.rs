@@ -71,6 +71,8 @@ pub async fn run(options: Options) -> Result<Outcome> {
     let folder = &options.output;
     let json = serde_json::to_string_pretty(&report).context("the report")?;
     write(folder, FILE, &json)?;
+    // Out of the file, as whoever draws it again will: numbers may lose their last bit there.
+    let report = Report::read(&json).context("reading the report back")?;
     publish(&report, folder, options.plots.as_deref())?;
     Ok(match report.failed() {
         0 => Outcome::Kept,
