@@ -27,6 +27,7 @@ mod foreign;
 pub mod freshness;
 pub mod history;
 pub mod model;
+mod page;
 mod paint;
 pub mod proxy;
 pub mod servers;

@@ -1,22 +1,17 @@
 //! `alacena-lab bench` in a short time: on the service, and on a server that is quite another.
 
+mod support;
+
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Output;
 use std::thread;
 
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
-fn lab(command: &str, arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_alacena-lab"))
-        .arg(command)
-        .args(arguments)
-        .output()
-        .expect("it runs")
-}
+use support::{folder, lab, told};
 
 /// Runs a benchmark that takes as little as possible.
 fn bench(folder: &Path, arguments: &[&str]) -> Output {
@@ -30,17 +25,7 @@ fn bench_for(slice: &str, folder: &Path, arguments: &[&str]) -> Output {
         format!("--output={}", folder.display()),
     );
     let little = ["--quick", "--rounds=2", "--rows=100", "--connections=4"];
-    lab("bench", &[arguments, &little, &[&slice, &output]].concat())
-}
-
-/// How it ended, and all that it said.
-fn told(output: &Output) -> (Option<i32>, String) {
-    let said = [&output.stdout, &output.stderr].map(|said| String::from_utf8_lossy(said));
-    (output.status.code(), said.concat())
-}
-
-fn folder() -> TempDir {
-    TempDir::new().expect("a folder")
+    lab(&[&["bench"], arguments, &little, &[&slice, &output]].concat())
 }
 
 fn report(folder: &Path) -> Value {
@@ -194,7 +179,7 @@ fn a_report_can_be_drawn_again() {
     let drawn = fs::read_to_string(&page).expect("a page");
     fs::remove_file(&page).expect("removed");
     let path = folder.path().display().to_string();
-    let again = lab("report", &[&path]);
+    let again = lab(&["report", &path]);
     assert_eq!(again.status.code(), Some(0));
     assert_eq!(fs::read_to_string(&page).expect("a page"), drawn);
     let table = String::from_utf8_lossy(&again.stdout).into_owned();
@@ -207,7 +192,7 @@ fn a_report_can_be_drawn_again() {
             .expect("a report")
             .replacen("\"format\": 1", "\"format\": 99", 1);
     fs::write(&json, other).expect("written");
-    let (code, said) = told(&lab("report", &[&path]));
+    let (code, said) = told(&lab(&["report", &path]));
     assert_eq!(code, Some(1));
     assert!(said.contains("format 99"), "{said}");
 }
@@ -231,7 +216,7 @@ fn wrong_usage_is_named() {
         (&["--rows=5"], "100..=1000000"),
         (&["lukewarm"], "uniform"),
     ] {
-        let (code, said) = told(&lab("bench", arguments));
+        let (code, said) = told(&lab(&[&["bench"], arguments].concat()));
         assert_eq!(code, Some(2), "{arguments:?}: {said}");
         assert!(said.contains(why), "{arguments:?}: {said}");
     }
@@ -334,15 +319,27 @@ fn at_a_low_rate_nothing_may_be_due_and_that_is_no_error() {
 }
 
 #[test]
+fn of_a_few_requests_nothing_is_drawn_that_they_do_not_tell() {
+    let folder = folder();
+    let target = format!("--target=other=http://{}", other_server(100));
+    let arguments = ["uniform", "--targets-only", &target, "--rate=15"];
+    let (code, said) = told(&bench_for("200ms", folder.path(), &arguments));
+    assert_eq!(code, Some(0), "{said}");
+    let report = report(folder.path());
+    let open = figures(&report, "uniform", "other", "open");
+    assert!(number(open, "/times/p50/median") > 0.0);
+    assert_eq!(open["times"]["p999"], Value::Null);
+    assert_eq!(open["times"]["curve"], json!([]), "{open}");
+}
+
+#[test]
 fn too_few_users_are_an_error_that_says_what_to_do() {
     let folder = folder();
     let target = format!("--target=other=http://{}", other_server(100));
     let arguments = ["uniform", "--targets-only", &target, "--output"];
     let path = folder.path().display().to_string();
-    let (code, said) = told(&lab(
-        "bench",
-        &[&arguments[..], &[&path, "--rows=200"]].concat(),
-    ));
+    let arguments = [&["bench"], &arguments[..], &[&path, "--rows=200"]].concat();
+    let (code, said) = told(&lab(&arguments));
     assert_eq!(code, Some(1), "{said}");
     assert!(said.contains("there are 100 users"), "{said}");
 }

@@ -1,30 +1,18 @@
 //! `alacena-lab drill` in a short time, on the service and on one that breaks its promises.
 
+mod support;
+
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::Output;
 
 use serde_json::Value;
-use tempfile::TempDir;
+
+use support::{folder, lab, told};
 
 fn drill(arguments: &[&str], output: &Path) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_alacena-lab"))
-        .arg("drill")
-        .args(arguments)
-        .arg("--output")
-        .arg(output)
-        .output()
-        .expect("it runs")
-}
-
-/// How it ended, and all that it said.
-fn told(output: &Output) -> (Option<i32>, String) {
-    let said = [&output.stdout, &output.stderr].map(|said| String::from_utf8_lossy(said));
-    (output.status.code(), said.concat())
-}
-
-fn folder() -> TempDir {
-    TempDir::new().expect("a folder")
+    let output = format!("--output={}", output.display());
+    lab(&[&["drill"], arguments, &[&output]].concat())
 }
 
 fn report(folder: &Path) -> Value {

@@ -57,6 +57,28 @@ struct Pool {
     generation: u64,
 }
 
+impl Pool {
+    fn new(
+        generation: u64,
+        manager: &ConnectionManager,
+        size: u32,
+        wait: Duration,
+        reach: &Reach,
+    ) -> Self {
+        let connections = r2d2::Pool::builder()
+            .max_size(size)
+            .min_idle(Some(0))
+            .test_on_check_out(false)
+            .connection_timeout(wait)
+            .error_handler(Box::new(reach.clone()))
+            .build_unchecked(manager.clone());
+        Self {
+            connections,
+            generation,
+        }
+    }
+}
+
 impl Database {
     /// A pool for the configured database. Connects when first asked something.
     ///
@@ -66,12 +88,9 @@ impl Database {
         let queries = Arc::new(AtomicU64::new(0));
         let reach = Reach::new();
         let manager = ConnectionManager::new(config, Arc::clone(&queries), reach.clone());
-        let connections = new_pool(&manager, config.pool_size, config.wait, &reach);
+        let pool = Pool::new(0, &manager, config.pool_size, config.wait, &reach);
         Self {
-            pool: Arc::new(RwLock::new(Pool {
-                connections,
-                generation: 0,
-            })),
+            pool: Arc::new(RwLock::new(pool)),
             pool_size: config.pool_size,
             runtime: Handle::current(),
             connections: Arc::new(Semaphore::new(config.pool_size as usize)),
@@ -88,12 +107,9 @@ impl Database {
     /// nobody waits for.
     pub fn apart(&self) -> Self {
         let manager = self.manager.uncounted();
-        let connections = new_pool(&manager, 1, self.wait, &self.reach);
+        let pool = Pool::new(0, &manager, 1, self.wait, &self.reach);
         Self {
-            pool: Arc::new(RwLock::new(Pool {
-                connections,
-                generation: 0,
-            })),
+            pool: Arc::new(RwLock::new(pool)),
             pool_size: 1,
             connections: Arc::new(Semaphore::new(1)),
             manager,
@@ -187,10 +203,8 @@ impl Database {
         let mut pool = self.pool.write();
         // Whoever waited at the same time may have replaced them already.
         if pool.generation == generation {
-            *pool = Pool {
-                connections: new_pool(&self.manager, self.pool_size, self.wait, &self.reach),
-                generation: generation + 1,
-            };
+            let (size, wait) = (self.pool_size, self.wait);
+            *pool = Pool::new(generation + 1, &self.manager, size, wait, &self.reach);
         }
     }
 
@@ -289,19 +303,4 @@ impl Database {
             }
         }
     }
-}
-
-fn new_pool(
-    manager: &ConnectionManager,
-    size: u32,
-    wait: Duration,
-    reach: &Reach,
-) -> r2d2::Pool<ConnectionManager> {
-    r2d2::Pool::builder()
-        .max_size(size)
-        .min_idle(Some(0))
-        .test_on_check_out(false)
-        .connection_timeout(wait)
-        .error_handler(Box::new(reach.clone()))
-        .build_unchecked(manager.clone())
 }

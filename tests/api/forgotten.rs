@@ -4,6 +4,8 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use alacena::config::Config;
+use alacena::db::Database;
 use alacena_lab::servers::Postgres;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -48,8 +50,8 @@ impl Forgetful {
 const IMPATIENT: &str = "database.wait = '500ms'\ndatabase.timeout = '1s'\n\
                          database.pool_size = 3\nauth.login_attempts = 2";
 
-#[tokio::test(flavor = "multi_thread")]
-async fn forgotten_connections_are_given_up_for_new_ones() {
+/// What may forget, and the URL of a new database behind it.
+async fn forgetful_database() -> (Forgetful, String) {
     let (port, url) = tokio::task::spawn_blocking(|| {
         let postgres = Postgres::shared();
         let url = postgres.create_database().expect("it makes databases");
@@ -59,6 +61,37 @@ async fn forgotten_connections_are_given_up_for_new_ones() {
     .expect("no panics");
     let forgetful = Forgetful::before(([127, 0, 0, 1], port).into()).await;
     let url = url.replace(&port.to_string(), &forgetful.address.port().to_string());
+    (forgetful, url)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_are_given_up_though_others_of_the_service_are_answered() {
+    let (forgetful, url) = forgetful_database().await;
+    let config = Config::for_tests(&format!("database.url = '{url}'\n{IMPATIENT}"));
+    let database = Database::new(&config.expect("it is valid").database);
+    let several = futures_util::future::join_all((0..3).map(|_| database.check())).await;
+    assert!(several.iter().all(Result::is_ok));
+
+    forgetful.forget();
+    // On a connection of its own, which is new.
+    let other = database.apart();
+    let answered = tokio::spawn(async move {
+        loop {
+            other.check().await.expect("it is answered all the time");
+        }
+    });
+    let well_again = eventually("the others are reached anew", async || {
+        database.check().await.is_ok()
+    });
+    let in_time = tokio::time::timeout(Duration::from_secs(20), well_again).await;
+    in_time.expect("they wait for connections that nobody knows of");
+    assert!(!answered.is_finished());
+    answered.abort();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn forgotten_connections_are_given_up_for_new_ones() {
+    let (forgetful, url) = forgetful_database().await;
     let app = TestApp::start_at(&url, "memory", IMPATIENT).await;
     let admin = app.admin().await;
     let (product, _) = app.new_product(&admin).await;

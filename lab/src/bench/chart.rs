@@ -5,7 +5,7 @@ use plotters::prelude::*;
 
 use super::bars::{Bar, Part, bars, height};
 use super::report::{Entry, Moment, Outcome, Report, Spread, Tick};
-use crate::paint::{Area, Drawn, FAINT, INK, style};
+use crate::paint::{Area, Drawn, INK, quiet, style};
 use crate::text::grouped;
 
 /// Of a whole picture, and of a panel with curves.
@@ -141,7 +141,7 @@ impl Drawing<'_> {
                 entry
                     .targets
                     .iter()
-                    .any(|outcome| outcome.paced().is_some())
+                    .any(|outcome| outcome.curve().is_some())
             })
             .collect();
         let picture = |svg: &mut String| {
@@ -151,10 +151,9 @@ impl Drawing<'_> {
             root.fill(&WHITE)?;
             let areas = self.legend(&root)?.split_evenly((rows, COLUMNS));
             for (entry, area) in entries.iter().zip(&areas) {
-                let lines = self.measured(entry).filter_map(|(outcome, color)| {
-                    let times = outcome.paced()?.times.as_ref()?;
-                    (!times.curve.is_empty()).then_some((color, &times.curve[..]))
-                });
+                let lines = self
+                    .measured(entry)
+                    .filter_map(|(outcome, color)| Some((color, outcome.curve()?)));
                 let how = match entry.rate {
                     Some(rate) => format!("{}, {}/s", entry.name.name(), grouped(rate as u64)),
                     None => format!("{}, a crowd at once", entry.name.name()),
@@ -202,13 +201,9 @@ impl Drawing<'_> {
                 .x_label_area_size(30)
                 .y_label_area_size(60)
                 .build_cartesian_2d(0.0..end, -2.0..102.0)?;
-            chart
-                .configure_mesh()
-                .disable_x_mesh()
-                .bold_line_style(FAINT)
-                .light_line_style(TRANSPARENT)
-                .axis_style(INK)
-                .label_style(style(12, INK))
+            let mut mesh = chart.configure_mesh();
+            quiet(&mut mesh);
+            mesh.disable_x_mesh()
                 .y_labels(5)
                 .x_label_formatter(&|x| format!("{x:.1} s"))
                 .y_label_formatter(&|y| format!("{y:.0}%"))
@@ -338,13 +333,9 @@ fn curves(area: &Area<'_>, title: &str, lines: &[(RGBAColor, &[Tick])]) -> Drawn
         .x_label_area_size(28)
         .y_label_area_size(60)
         .build_cartesian_2d(0.0..end, scale)?;
-    chart
-        .configure_mesh()
-        .bold_line_style(FAINT)
-        .light_line_style(TRANSPARENT)
-        .axis_style(INK)
-        .label_style(style(12, INK))
-        .x_labels(end as usize + 1)
+    let mut mesh = chart.configure_mesh();
+    quiet(&mut mesh);
+    mesh.x_labels(end as usize + 1)
         .y_labels(4)
         .x_label_formatter(&|x| PARTS.get(x.round() as usize).unwrap_or(&"").to_string())
         .y_label_formatter(&|y| format!("{y}"))

@@ -1,50 +1,36 @@
 //! The report as one page that needs nothing else.
 
-use maud::{DOCTYPE, Markup, PreEscaped, html};
+use maud::{Markup, PreEscaped, html};
 
 use super::chart::Picture;
 use super::report::{Entry, Figures, Outcome, Report, ResponseTimes, Spread};
 use super::tables::{dash, exact, median, whole};
+use crate::page;
 use crate::text::grouped;
-
-const STYLE: &str = include_str!("../page.css");
 
 /// The page.
 pub(super) fn page(report: &Report, pictures: &[Picture]) -> String {
-    let page = html! {
-        (DOCTYPE)
-        html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                title { "Alacena: what a cache costs and gains" }
-                style { (PreEscaped(STYLE)) }
-            }
-            body {
-                header {
-                    h1 { "What a cache costs and gains" }
-                    p { (summary(report)) }
-                }
-                main {
-                    @if let Some(warning) = warning(report) { p.whys { (warning) } }
-                    @for picture in pictures {
-                        section id=(picture.name) {
-                            h2 { (picture.title) }
-                            p { (picture.note) }
-                            figure role="img" aria-label=(picture.title) { (PreEscaped(&picture.svg)) }
-                        }
-                    }
-                    section id="figures" {
-                        h2 { "Figures" }
-                        p.note { (legend(report)) }
-                        @for entry in &report.workloads { (workload(entry)) }
-                    }
-                    (how_to_read())
-                }
+    let head = html! {
+        h1 { "What a cache costs and gains" }
+        p { (summary(report)) }
+    };
+    let body = html! {
+        @if let Some(warning) = warning(report) { p.whys { (warning) } }
+        @for picture in pictures {
+            section id=(picture.name) {
+                h2 { (picture.title) }
+                p { (picture.note) }
+                figure role="img" aria-label=(picture.title) { (PreEscaped(&picture.svg)) }
             }
         }
+        section id="figures" {
+            h2 { "Figures" }
+            p.note { (legend(report)) }
+            @for entry in &report.workloads { (workload(entry)) }
+        }
+        (how_to_read())
     };
-    page.into_string()
+    page::page("Alacena: what a cache costs and gains", &head, &body)
 }
 
 fn summary(report: &Report) -> String {

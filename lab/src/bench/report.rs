@@ -274,6 +274,12 @@ impl Outcome {
         self.open.as_ref().or(self.closed.as_ref())
     }
 
+    /// How response times are spread, if there are enough of them to tell.
+    pub(super) fn curve(&self) -> Option<&[Tick]> {
+        let times = self.paced()?.times.as_ref()?;
+        (!times.curve.is_empty()).then_some(&times.curve[..])
+    }
+
     /// As fast as it answers where that was measured, or else at the rate: what idle work costs is then
     /// shared by the most requests.
     pub(super) fn fast(&self) -> Option<&Figures> {

@@ -13,7 +13,7 @@ use super::report::{Broken, Entry};
 use super::samples::Counts;
 use super::scene::REFERENCE;
 use super::watch::State;
-use crate::paint::{Area, Drawn, FAINT, FAULT, INK, RED, style};
+use crate::paint::{Area, Drawn, FAULT, INK, RED, quiet, style};
 use crate::text::grouped;
 
 const WIDTH: u32 = 1100;
@@ -229,13 +229,9 @@ impl Picture<'_> {
             let corners = [(*from, range.start), (*to, range.end)];
             chart.draw_series([Rectangle::new(corners, FAULT.mix(0.22).filled())])?;
         }
-        chart
-            .configure_mesh()
-            .disable_x_mesh()
-            .bold_line_style(FAINT)
-            .light_line_style(TRANSPARENT)
-            .axis_style(INK)
-            .label_style(style(12, INK))
+        let mut mesh = chart.configure_mesh();
+        quiet(&mut mesh);
+        mesh.disable_x_mesh()
             .y_labels(5)
             .x_labels(15)
             .x_label_formatter(&|x| format!("{x:.0} s"))

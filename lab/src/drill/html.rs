@@ -1,14 +1,13 @@
 //! The report as one page that needs nothing else.
 
 use anyhow::Result;
-use maud::{DOCTYPE, Markup, PreEscaped, html};
+use maud::{Markup, PreEscaped, html};
 
 use super::chart;
 use super::outcome::{Millis, SideOutcome, Window};
 use super::report::{Entry, Report, p99, recovery};
+use crate::page;
 use crate::text::grouped;
-
-const STYLE: &str = include_str!("../page.css");
 
 /// The page.
 ///
@@ -21,29 +20,17 @@ pub(super) fn page(report: &Report) -> Result<String> {
         .map(section)
         .collect::<Result<Vec<_>>>()?;
     let passed = report.is_passed();
-    let page = html! {
-        (DOCTYPE)
-        html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                title { "Outage drill: " (word(passed)) }
-                style { (PreEscaped(STYLE)) }
-            }
-            body {
-                header {
-                    h1 { "Outage drill" }
-                    p { (badge(word(passed))) " " (summary(report)) }
-                }
-                main {
-                    (overview(report))
-                    (how_to_read(report))
-                    @for section in sections { (section) }
-                }
-            }
-        }
+    let head = html! {
+        h1 { "Outage drill" }
+        p { (badge(word(passed))) " " (summary(report)) }
     };
-    Ok(page.into_string())
+    let body = html! {
+        (overview(report))
+        (how_to_read(report))
+        @for section in sections { (section) }
+    };
+    let title = format!("Outage drill: {}", word(passed));
+    Ok(page::page(&title, &head, &body))
 }
 
 fn summary(report: &Report) -> String {

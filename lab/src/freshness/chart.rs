@@ -16,7 +16,7 @@ use super::options::Options;
 use super::schedule::Act;
 use super::tally::{Moments, Tally, WHILE};
 use crate::history::fleet::Moment;
-use crate::paint::{Area, Drawn, FAINT, FAULT, INK, RED, style};
+use crate::paint::{Area, Drawn, FAULT, INK, RED, quiet, style};
 use crate::text::grouped;
 
 const SIZE: (u32, u32) = (1400, 900);
@@ -188,13 +188,9 @@ impl Picture<'_> {
                 Rectangle::new([(mended, bottom), (well, top)], FAULT.mix(0.12).filled()),
             ])?;
         }
-        chart
-            .configure_mesh()
-            .disable_x_mesh()
-            .bold_line_style(FAINT)
-            .light_line_style(TRANSPARENT)
-            .axis_style(INK)
-            .label_style(style(12, INK))
+        let mut mesh = chart.configure_mesh();
+        quiet(&mut mesh);
+        mesh.disable_x_mesh()
             .x_labels(if panel.is_last { 15 } else { 0 })
             .x_label_formatter(&|x| format!("{x:.0} s"))
             .y_label_formatter(&|y| {
