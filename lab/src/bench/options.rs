@@ -55,12 +55,7 @@ pub struct Options {
 
     /// The database: sqlite or postgres (our own, and empty), or the URL of one that nobody else uses:
     /// users are left behind in it, and an admin with a known password
-    #[arg(
-        long,
-        alias = "database",
-        value_name = "sqlite|postgres|URL",
-        default_value = "sqlite"
-    )]
+    #[arg(long, value_name = "sqlite|postgres|URL", default_value = "sqlite")]
     pub database_url: String,
 
     /// Less of everything, to be done within a minute
