@@ -39,6 +39,10 @@ pub(super) struct Stats {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "Connection refused (os error 111)")]
     reason: Option<String>,
+    /// Why Redis is not used, where it should be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "Connection refused (os error 111)")]
+    redis_reason: Option<String>,
     /// The configured backend.
     #[schema(example = "memory")]
     backend: &'static str,
@@ -149,6 +153,7 @@ impl Stats {
                 (false, _) => Status::Unavailable,
             },
             reason: trouble.as_deref().map(str::to_owned),
+            redis_reason: cache.backend_trouble().as_deref().map(str::to_owned),
             backend: cache.backend_name(),
             hit_rate: done.hit_rate(),
             keyspace_hits: done.hits,

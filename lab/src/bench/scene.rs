@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use alacena::auth::PasswordHasher;
 use alacena::config::Config;
 use alacena::db::{Database, Seed};
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, bail};
 use tempfile::TempDir;
 use tokio::task::block_in_place;
 
@@ -100,7 +100,6 @@ impl Scene {
             let name = whereabouts.name.clone();
             targets.push(Target::meet(whereabouts, rows).await.context(name)?);
         }
-        ensure!(!targets.is_empty(), "there is no target");
         Ok(Self {
             targets,
             database: database(options),

@@ -312,7 +312,12 @@ impl Cache {
             let seconds = now.since(since).as_secs();
             format!("the change log could not be read for {seconds} s").into()
         });
-        lost.or_else(|| self.backend.trouble())
+        lost.or_else(|| self.backend_trouble())
+    }
+
+    /// Why the backend does less than it could, if it does, whatever becomes of the change log.
+    pub fn backend_trouble(&self) -> Option<Arc<str>> {
+        self.backend.trouble()
     }
 
     /// How far the change log is followed, if it is, and how long ago it was looked at.

@@ -75,7 +75,7 @@ function showRequests(figures, earlier) {
  * Below which a part of what fell into the buckets lies, as if each bucket were evenly full. The last
  * bucket has no end.
  */
-export function quantile(bounds, counts, part) {
+function quantile(bounds, counts, part) {
   const all = counts.reduce((sum, number) => sum + number, 0);
   if (all === 0) return null;
   let left = all * part;
@@ -125,7 +125,7 @@ function showRedis({ cache, uptime_seconds: uptime }, earlier) {
   byId("no-redis").hidden = hasRedis(cache);
   const seconds = earlier ? uptime - earlier.uptime_seconds : 0;
   const commands = cache.redis_commands - (earlier?.cache.redis_commands ?? 0);
-  const isUsed = redisTrouble(cache) === null;
+  const isUsed = !cache.redis_reason;
   show("redis-state", isUsed ? "used" : "not used", isUsed ? "good" : "warn");
   show("connected-clients", count(cache.connected_clients));
   show("redis-commands", count(cache.redis_commands));
@@ -144,12 +144,6 @@ function showLog(cache) {
   show("observer-longest", longest > 0 ? duration(longest) : NOTHING);
 }
 
-/** Why Redis is not used, if it should be; the change log's trouble is another. */
-function redisTrouble(cache) {
-  const isOfLog = cache.reason?.startsWith("the change log") ?? true;
-  return hasRedis(cache) && !isOfLog ? cache.reason : null;
-}
-
 /** What is wrong, each in words; nothing where all is well. */
 export function troublesOf({ cache, health }) {
   const troubles = [];
@@ -161,14 +155,16 @@ export function troublesOf({ cache, health }) {
   }
   if (cache.backend === "off") {
     troubles.push({ kind: "off", words: "The cache is off by configuration. Every read goes to the database." });
-  } else if (redisTrouble(cache) !== null) {
+    return troubles;
+  }
+  if (cache.redis_reason) {
     troubles.push({
       kind: "redis",
-      words: `Redis is not used: ${redisTrouble(cache)}. This instance answers from its own memory and the database.`,
+      words: `Redis is not used: ${cache.redis_reason}. This instance answers from its own memory and the database.`,
     });
-  } else if (cache.status !== "available") {
-    const reason = cache.reason ? `: ${cache.reason}` : "";
-    troubles.push({ kind: cache.status, words: `The cache is ${cache.status}${reason}.` });
+  }
+  if (cache.status !== "available" && cache.reason !== cache.redis_reason) {
+    troubles.push({ kind: cache.status, words: `The cache is ${cache.status}: ${cache.reason}.` });
   }
   return troubles;
 }

@@ -86,6 +86,7 @@ impl Scene {
         let stats = self.app.stats(&self.admin).await;
         if cache["status"] == "degraded" && stats["status"] == "degraded" {
             assert!(cache["reason"].is_string() && stats["reason"].is_string());
+            assert_eq!(stats["redis_reason"], stats["reason"]);
         }
         cache
     }
