@@ -64,8 +64,13 @@ impl Progress {
         (now.since(looked) > self.limit).then_some(looked)
     }
 
-    /// Waits a while until the change at `position` is voided here. Answers whether it is.
-    pub(super) async fn passed(&self, position: Position) -> bool {
+    /// How long a read waits for a position.
+    pub(super) fn patience(&self) -> Duration {
+        self.patience
+    }
+
+    /// Waits for `patience` until the change at `position` is voided here. Answers whether it is.
+    pub(super) async fn passed(&self, position: Position, patience: Duration) -> bool {
         if self.position() > position {
             return true;
         }
@@ -73,7 +78,7 @@ impl Progress {
         *self.is_wanted.lock() = true;
         self.wanted.notify_one();
         let passed = seen.wait_for(|present| *present > position);
-        let passed = tokio::time::timeout(self.patience, passed).await;
+        let passed = tokio::time::timeout(patience, passed).await;
         matches!(passed, Ok(Ok(_)))
     }
 

@@ -1,3 +1,5 @@
+use std::time::Duration;
+
 use actix_web::web::{self, ServiceConfig};
 use actix_web::{HttpRequest, HttpResponse, http::header};
 use serde::{Deserialize, Serialize};
@@ -13,6 +15,10 @@ use crate::cache::{Cache, Copied, Pattern, Position};
 use crate::coherence::Coherence;
 use crate::db::Database;
 use crate::service::{Error, key_of};
+
+/// How long a clear waits until its own instance is told of it. A transaction of somebody else that
+/// stays open holds up the position, though not the clear: so not for ever.
+const UNTIL_TOLD: Duration = Duration::from_secs(1);
 
 pub(super) fn routes(config: &mut ServiceConfig, telemetry: &Telemetry) {
     config.service(telemetry.resource("/cache/stats", [web::get().to(stats)]));
@@ -139,7 +145,8 @@ impl Stats {
         let backend = cache.backend_stats().await;
         let done = cache.stats();
         let callers = sessions.stats();
-        let trouble = cache.trouble();
+        let redis_trouble = cache.backend_trouble();
+        let trouble = cache.log_trouble().or_else(|| redis_trouble.clone());
         let far = backend.far.unwrap_or_default();
         let used_memory = match far.used_memory {
             0 => backend.used_memory,
@@ -153,7 +160,7 @@ impl Stats {
                 (false, _) => Status::Unavailable,
             },
             reason: trouble.as_deref().map(str::to_owned),
-            redis_reason: cache.backend_trouble().as_deref().map(str::to_owned),
+            redis_reason: redis_trouble.as_deref().map(str::to_owned),
             backend: cache.backend_name(),
             hit_rate: done.hit_rate(),
             keyspace_hits: done.hits,
@@ -238,7 +245,9 @@ pub(super) async fn clear(
     let told = database.log_clear(pattern.to_string()).await;
     let position = told.map_err(Error::from)?.position;
     // This instance is told too: what is stored after the answer is to stay.
-    cache.has_passed(Position::from(position)).await;
+    cache
+        .has_passed_within(Position::from(position), UNTIL_TOLD)
+        .await;
     // The pattern may hold an e-mail address, so it stays out of the log.
     log::info!("an admin cleared cache entries: {cleared}");
     let entries = if cleared == 1 { "entry" } else { "entries" };

@@ -189,6 +189,33 @@ async fn clearing_removes_what_matches_and_nothing_else(app: TestApp) {
     assert!(!read.is_hit(), "{read:?}");
 }
 
+/// An instance is told of its own clears too, and may be slow to look.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_stored_after_a_clear_stays() {
+    for backend in ["memory", "redis", "tiered"] {
+        let config = "cache.log.patience = '0ms'";
+        let app = TestApp::start_on(Storage::Postgres, backend, config).await;
+        let admin = app.admin().await;
+        app.truth().execute(
+            "CREATE OR REPLACE FUNCTION cache_snapshot() RETURNS text LANGUAGE sql STABLE \
+             AS 'SELECT pg_current_snapshot()::text FROM pg_sleep(0.1)'",
+        );
+        for _ in 0..3 {
+            clear(&app, &admin, "user:*").await;
+            app.get("/users/1").by(&admin).await.expect(200);
+            let told = app.stats(&admin).await["log_changes"].clone();
+            // Another change, so that whatever the log had to tell before is told.
+            app.new_product(&admin).await;
+            eventually("it is told of", async || {
+                app.stats(&admin).await["log_changes"] != told
+            })
+            .await;
+            let again = app.get("/users/1").by(&admin).await.expect(200);
+            assert!(again.is_hit(), "{backend}: {again:?}");
+        }
+    }
+}
+
 matrix!(a_pattern_that_is_none_is_refused);
 async fn a_pattern_that_is_none_is_refused(app: TestApp) {
     let admin = app.admin().await;

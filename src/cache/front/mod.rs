@@ -205,7 +205,15 @@ impl Cache {
     /// Whether the change at this position of the log is voided here. Waits a while until it is.
     pub async fn has_passed(&self, position: Position) -> bool {
         match &self.progress {
-            Some(progress) => progress.passed(position).await,
+            Some(progress) => progress.passed(position, progress.patience()).await,
+            None => false,
+        }
+    }
+
+    /// The same, with a patience of the caller's own.
+    pub async fn has_passed_within(&self, position: Position, patience: Duration) -> bool {
+        match &self.progress {
+            Some(progress) => progress.passed(position, patience).await,
             None => false,
         }
     }
@@ -307,15 +315,17 @@ impl Cache {
 
     /// Why the cache does less than it could, if it does.
     pub fn trouble(&self) -> Option<Arc<str>> {
-        let now = self.clock.now();
-        let lost = self.out_of_touch(now).map(|since| {
-            let seconds = now.since(since).as_secs();
-            format!("the change log could not be read for {seconds} s").into()
-        });
-        lost.or_else(|| self.backend_trouble())
+        self.log_trouble().or_else(|| self.backend_trouble())
     }
 
-    /// Why the backend does less than it could, if it does, whatever becomes of the change log.
+    /// Why what is cached counts as past its time, if it does.
+    pub fn log_trouble(&self) -> Option<Arc<str>> {
+        let now = self.clock.now();
+        let seconds = now.since(self.out_of_touch(now)?).as_secs();
+        Some(format!("the change log could not be read for {seconds} s").into())
+    }
+
+    /// Why the backend does less than it could, if it does.
     pub fn backend_trouble(&self) -> Option<Arc<str>> {
         self.backend.trouble()
     }
