@@ -56,7 +56,8 @@ fn every_workload_is_put_to_every_backend() {
     let folder = folder();
     let plots = folder.path().join("plots");
     let plots_option = format!("--plots={}", plots.display());
-    let (code, said) = told(&bench(folder.path(), &[&plots_option]));
+    // Long enough for each workload to have something that is due.
+    let (code, said) = told(&bench_for("120ms", folder.path(), &[&plots_option]));
     assert_eq!(code, Some(0), "{said}");
 
     let report = report(folder.path());

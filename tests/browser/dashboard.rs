@@ -211,7 +211,8 @@ async fn clearing_asks_first_and_says_how_many_went() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn looking_a_key_up_tells_where_it_is_and_nothing_of_what_it_holds() {
-    let app = TestApp::start("").await;
+    // An absence is to be remembered for as long as a browser takes.
+    let app = TestApp::start("cache.negative_ttl = '10m'").await;
     let admin = app.admin().await;
     app.get("/users/1").by(&admin).await.expect(200);
     app.get("/products/999").by(&admin).await.expect(404);

@@ -1,6 +1,5 @@
 //! The contract that every backend keeps, on a real memcached; and what only this one must keep.
 
-use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, LazyLock};
@@ -11,6 +10,7 @@ use alacena::cache::{
     Voided,
 };
 use alacena_lab::contract::source::{POLICY, START, row};
+use alacena_lab::servers::free_port;
 use alacena_memcached::{MemcachedBackend, MemcachedSettings};
 use bytes::Bytes;
 
@@ -22,10 +22,7 @@ struct Memcached {
 
 impl Memcached {
     fn start(options: &[&str]) -> Self {
-        let port = TcpListener::bind("127.0.0.1:0")
-            .and_then(|listener| listener.local_addr())
-            .expect("a free port")
-            .port();
+        let port = free_port().expect("a port is free");
         let mut command = Command::new("memcached");
         command.args([
             "-l",

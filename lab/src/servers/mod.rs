@@ -11,7 +11,8 @@ use std::process::ExitStatus;
 use std::time::Duration;
 
 pub use postgres::Postgres;
-pub(crate) use process::{free_port, listen_anywhere};
+pub use process::free_port;
+pub(crate) use process::listen_anywhere;
 pub use redis::{Redis, RedisSnapshot};
 
 /// Why a server could not be started, steered or asked.

@@ -261,7 +261,10 @@ pub(crate) fn listen_anywhere() -> io::Result<TcpListener> {
 }
 
 /// A port of 127.0.0.1 on which nobody listens, and which stays free.
-pub(crate) fn free_port() -> Result<u16, ServerError> {
+///
+/// # Errors
+/// The system has none.
+pub fn free_port() -> Result<u16, ServerError> {
     listen_anywhere()
         .and_then(|listener| listener.local_addr())
         .map(|address| address.port())

@@ -1,10 +1,9 @@
 //! The ways to a Redis, and what an operator reads of one that goes.
 
-use std::net::TcpListener;
 use std::path::Path;
 use std::process::Stdio;
 
-use alacena_lab::servers::Redis;
+use alacena_lab::servers::{Redis, free_port};
 use openssl::asn1::Asn1Time;
 use openssl::bn::BigNum;
 use openssl::hash::MessageDigest;
@@ -187,10 +186,7 @@ async fn it_speaks_tls_and_believes_only_certificates_it_knows() {
     certificate(shell.folder()).expect("a certificate can be made");
     let [certificate, key] =
         ["certificate.pem", "key.pem"].map(|name| shell.folder().join(name).display().to_string());
-    // Somebody may take it before Redis does, but hardly ever.
-    let free = TcpListener::bind("127.0.0.1:0").expect("a port is free");
-    let port = free.local_addr().expect("it has one").port().to_string();
-    drop(free);
+    let port = free_port().expect("a port is free").to_string();
     let redis = block_in_place(|| {
         Redis::start_with(&[
             ("tls-port", &port),

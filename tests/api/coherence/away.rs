@@ -210,7 +210,7 @@ async fn a_commit_whose_answer_is_lost_is_seen() {
     // A commit takes a while.
     truth.execute(
         "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS \
-         'BEGIN PERFORM pg_sleep(0.5); RETURN NULL; END'; \
+         'BEGIN PERFORM pg_sleep(2); RETURN NULL; END'; \
          CREATE CONSTRAINT TRIGGER slow AFTER UPDATE ON products DEFERRABLE INITIALLY DEFERRED \
          FOR EACH ROW EXECUTE FUNCTION slow()",
     );

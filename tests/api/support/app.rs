@@ -320,31 +320,32 @@ fn namespace() -> String {
 
 fn configuration(url: &str, backend: &str, overrides: &str) -> Config {
     let mut table: toml::Table = overrides.parse().expect("the overrides are TOML");
-    let mut section = |name: &str, key: &str, value: &str| {
-        let section = table
-            .entry(name)
-            .or_insert_with(|| toml::Table::new().into());
-        let section = section.as_table_mut().expect("a section is a table");
-        section
-            .entry(key)
-            .or_insert_with(|| value.to_owned().into());
+    let mut default = |path: &str, value: toml::Value| {
+        let mut names = path.split('.');
+        let key = names.next_back().expect("a path ends in a key");
+        let section = names.fold(&mut table, |section, name| {
+            let inner = section
+                .entry(name)
+                .or_insert_with(|| toml::Table::new().into());
+            inner.as_table_mut().expect("a section is a table")
+        });
+        section.entry(key).or_insert(value);
     };
-    section("database", "url", url);
-    section("database", "sqlite_synchronous", "normal");
-    section("server", "shutdown_timeout", "3s");
-    section("cache", "backend", backend);
+    default("database.url", url.into());
+    default("database.sqlite_synchronous", "normal".into());
+    default("server.shutdown_timeout", "3s".into());
+    default("cache.backend", backend.into());
+    // It would find out, now and then, what a test changes behind the service.
+    default("cache.observer.rate", 0.0.into());
+    // A busy machine is no outage.
+    default("database.wait", "10s".into());
+    default("cache.log.out_of_touch", "60s".into());
     if ["redis", "tiered"].contains(&backend) {
-        section("cache", "namespace", &namespace());
-        let cache = table["cache"].as_table_mut().expect("a section is a table");
-        let redis = cache
-            .entry("redis")
-            .or_insert_with(|| toml::Table::new().into());
-        let redis = redis.as_table_mut().expect("a section is a table");
-        redis
-            .entry("url")
-            .or_insert_with(|| shared_redis().url().into());
-        // A busy machine is no outage.
-        redis.entry("budget").or_insert_with(|| "5s".into());
+        default("cache.namespace", namespace().into());
+        default("cache.redis.url", shared_redis().url().into());
+        default("cache.redis.connect_timeout", "5s".into());
+        default("cache.redis.budget", "5s".into());
+        default("cache.redis.lease", "30s".into());
     }
     let text = toml::to_string(&table).expect("a table is TOML");
     Config::for_tests(&text).unwrap_or_else(|error| panic!("{error}\n{text}"))
