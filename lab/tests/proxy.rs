@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use alacena_lab::proxy::{Direction, Fault, Proxy, Traffic};
-use alacena_lab::servers::Redis;
+use alacena_lab::servers::{Redis, ServerError};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -492,9 +492,13 @@ async fn a_real_server_behind_it_feels_each_fault() -> Outcome {
     proxy.set(Direction::ToClient, Fault::Hang);
     let lost = timeout(SHORT, ask(address, "SET word two", 5)).await;
     assert!(lost.is_err());
-    while redis.command(&["GET", "word"])? != "two" {
-        sleep(Duration::from_millis(1)).await;
-    }
+    let arrival = async {
+        while redis.command(&["GET", "word"])? != "two" {
+            sleep(Duration::from_millis(1)).await;
+        }
+        Ok::<_, ServerError>(())
+    };
+    timeout(LONG, arrival).await??;
 
     // The command does not arrive, or late.
     proxy.set(Direction::ToServer, Fault::Hang);

@@ -7,6 +7,9 @@ use tokio::sync::watch;
 use super::clock::Timestamp;
 use super::log::Position;
 
+/// How often it is looked whether a look at the log has ended.
+const PAUSE: Duration = Duration::from_millis(1);
+
 /// How far this process has followed the change log, and when it last could.
 ///
 /// What is cached is only as good as that: without a look at the log for longer than a limit nobody
@@ -64,25 +67,38 @@ impl Progress {
         (now.since(looked) > self.limit).then_some(looked)
     }
 
-    /// How long a read waits for a position.
-    pub(super) fn patience(&self) -> Duration {
-        self.patience
-    }
-
-    /// Waits for `patience` until the change at `position` is voided here. Answers whether it is.
-    pub(super) async fn passed(&self, position: Position, patience: Duration) -> bool {
+    /// Waits a while until the change at `position` is voided here. Answers whether it is.
+    pub(super) async fn passed(&self, position: Position) -> bool {
         if self.position() > position {
             return true;
         }
         let mut seen = self.position.subscribe();
-        *self.is_wanted.lock() = true;
-        self.wanted.notify_one();
+        self.want_a_look();
         let passed = seen.wait_for(|present| *present > position);
-        let passed = tokio::time::timeout(patience, passed).await;
+        let passed = tokio::time::timeout(self.patience, passed).await;
         matches!(passed, Ok(Ok(_)))
     }
 
-    /// Blocks until somebody waits for a position, or for `pause`.
+    /// Waits up to `patience` for the end of a look at the log that began after `then`: whatever had
+    /// been committed by then is voided here. Answers whether there was one.
+    ///
+    /// Other than a position, no transaction that stays open holds that up.
+    pub async fn looked_after(&self, then: Timestamp, patience: Duration) -> bool {
+        let looking = async {
+            while self.looked() <= then {
+                self.want_a_look();
+                tokio::time::sleep(PAUSE).await;
+            }
+        };
+        tokio::time::timeout(patience, looking).await.is_ok()
+    }
+
+    fn want_a_look(&self) {
+        *self.is_wanted.lock() = true;
+        self.wanted.notify_one();
+    }
+
+    /// Blocks until somebody waits for a look, or for `pause`.
     pub fn pause(&self, pause: Duration) {
         let mut is_wanted = self.is_wanted.lock();
         if !*is_wanted {

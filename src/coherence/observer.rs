@@ -16,9 +16,6 @@ const BATCH: usize = 256;
 /// longer is out of touch, and says so elsewhere.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// How often it is looked whether it has.
-const PAUSE: Duration = Duration::from_millis(5);
-
 /// Upper bounds of the histogram of times to consistency, in seconds.
 const BOUNDS: [f64; 8] = [0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 1.0, 5.0];
 
@@ -141,11 +138,8 @@ impl Observer {
         let found = Instant::now();
         // A look at the log that begins from now on tells of every change that the database told of.
         let told_until = self.clock.now();
-        while self.progress.looked() <= told_until {
-            if found.elapsed() > PATIENCE {
-                return;
-            }
-            tokio::time::sleep(PAUSE).await;
+        if !self.progress.looked_after(told_until, PATIENCE).await {
+            return;
         }
         let left = self.cache.copies(key).await;
         let lasting: Vec<_> = suspects

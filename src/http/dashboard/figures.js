@@ -125,7 +125,7 @@ function showRedis({ cache, uptime_seconds: uptime }, earlier) {
   byId("no-redis").hidden = hasRedis(cache);
   const seconds = earlier ? uptime - earlier.uptime_seconds : 0;
   const commands = cache.redis_commands - (earlier?.cache.redis_commands ?? 0);
-  const isUsed = !cache.redis_reason;
+  const isUsed = !cache.backend_reason;
   show("redis-state", isUsed ? "used" : "not used", isUsed ? "good" : "warn");
   show("connected-clients", count(cache.connected_clients));
   show("redis-commands", count(cache.redis_commands));
@@ -157,14 +157,13 @@ export function troublesOf({ cache, health }) {
     troubles.push({ kind: "off", words: "The cache is off by configuration. Every read goes to the database." });
     return troubles;
   }
-  if (cache.redis_reason) {
-    troubles.push({
-      kind: "redis",
-      words: `Redis is not used: ${cache.redis_reason}. This instance answers from its own memory and the database.`,
-    });
-  }
-  if (cache.status !== "available" && cache.reason !== cache.redis_reason) {
-    troubles.push({ kind: cache.status, words: `The cache is ${cache.status}: ${cache.reason}.` });
-  }
+  const { status, reason, backend_reason: ofBackend } = cache;
+  const ofCache = (why) => ({ kind: status, words: `The cache is ${status}: ${why}.` });
+  const ofRedis = (why) => ({
+    kind: "redis",
+    words: `Redis is not used: ${why}. This instance answers from its own memory and the database.`,
+  });
+  if (ofBackend) troubles.push(hasRedis(cache) ? ofRedis(ofBackend) : ofCache(ofBackend));
+  if (status !== "available" && reason !== ofBackend) troubles.push(ofCache(reason));
   return troubles;
 }

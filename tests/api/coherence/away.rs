@@ -16,7 +16,7 @@ use crate::support::{Storage, TestApp, eventually};
 async fn what_an_instance_has_that_is_cut_off_from_the_database_is_past_its_time() {
     let mut postgres = block_in_place(Postgres::start).expect("a server of one's own");
     let url = block_in_place(|| postgres.create_database()).expect("it makes databases");
-    let config = "database.wait = '500ms'\ndatabase.timeout = '1s'\ncache.stale_limit = '3s'\n\
+    let config = "database.wait = '500ms'\ndatabase.timeout = '1s'\ncache.stale_limit = '6s'\n\
                   [cache.log]\nout_of_touch = '300ms'";
     let app = TestApp::start_at(&url, "memory", config).await;
     let admin = app.admin().await;
@@ -35,6 +35,9 @@ async fn what_an_instance_has_that_is_cut_off_from_the_database_is_past_its_time
             .is_some_and(|ttl| ttl < 0)
     })
     .await;
+    let stats = app.get("/cache/stats").by(&admin).await.expect(200).json();
+    assert!(stats["reason"].is_string(), "{stats}");
+    assert!(stats["backend_reason"].is_null(), "{stats}");
     // The caller too is accepted within the limit only.
     eventually("the limit is reached", async || {
         read().await.status.as_u16() == 503
