@@ -29,13 +29,9 @@ struct Scene {
 
 impl Scene {
     async fn set() -> Self {
-        Self::with_budget(BUDGET).await
-    }
-
-    async fn with_budget(budget: Duration) -> Self {
         let redis = own_redis().await;
         let proxy = Proxy::start(redis.address()).await.expect("a proxy");
-        let settings = Settings::at_url(&format!("redis://{}", proxy.address())).budget(budget);
+        let settings = Settings::at_url(&format!("redis://{}", proxy.address())).budget(BUDGET);
         Self {
             redis,
             proxy,
@@ -338,8 +334,8 @@ async fn copies_go_with_the_void(at: At) {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_waits_once_for_a_redis_that_hangs() {
     let budget = Duration::from_secs(2);
-    let scene = Scene::with_budget(budget).await;
-    let backend = scene.settings.redis().await;
+    let scene = Scene::set().await;
+    let backend = scene.settings.clone().budget(budget).redis().await;
     scene.proxy.set(Direction::Both, Fault::Hang);
     let started = Instant::now();
     one_budget(async {
