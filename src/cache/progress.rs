@@ -82,7 +82,7 @@ impl Progress {
     /// Waits up to `patience` for the end of a look at the log that began after `then`: whatever had
     /// been committed by then is voided here. Answers whether there was one.
     ///
-    /// Other than a position, no transaction that stays open holds that up.
+    /// A transaction that stays open holds up a position, but not this.
     pub async fn looked_after(&self, then: Timestamp, patience: Duration) -> bool {
         let looking = async {
             while self.looked() <= then {

@@ -46,11 +46,19 @@ macro_rules! matrix {
 }
 
 /// Asks again and again until the answer is yes, for what cannot be awaited.
-pub(crate) async fn eventually(what: &str, mut condition: impl AsyncFnMut() -> bool) {
-    const LIMIT: Duration = Duration::from_secs(20);
+pub(crate) async fn eventually(what: &str, condition: impl AsyncFnMut() -> bool) {
+    eventually_within(Duration::from_secs(20), what, condition).await;
+}
+
+/// The same, for what may take longer.
+pub(crate) async fn eventually_within(
+    limit: Duration,
+    what: &str,
+    mut condition: impl AsyncFnMut() -> bool,
+) {
     let started = Instant::now();
     while !condition().await {
-        assert!(started.elapsed() < LIMIT, "not within {LIMIT:?}: {what}");
+        assert!(started.elapsed() < limit, "not within {limit:?}: {what}");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }
