@@ -38,9 +38,10 @@ const LINEAGE: &str = "SELECT system_identifier || '.' || \
 
 /// What was committed since a place, and the place after it, as one snapshot sees it.
 const TAIL: &str = "SELECT s.snapshot::text AS snapshot, \
-        CASE WHEN $1 = 0 THEN EXISTS (SELECT FROM cache_changes WHERE kind = 'begin') \
+        CASE WHEN $1 = 0 THEN EXISTS (SELECT FROM cache_changes WHERE kind = 'begin' AND mark = $2) \
         ELSE EXISTS (SELECT FROM cache_changes WHERE position = $1 AND mark = $2) END AS is_known, \
-        w.position AS witness, w.mark AS witness_mark, \
+        w.position AS witness, \
+        coalesce(w.mark, (SELECT min(mark) FROM cache_changes WHERE kind = 'begin')) AS witness_mark, \
         c.position, c.kind, c.id, c.detail, \
         (extract(epoch FROM clock_timestamp()) * 1000)::bigint - c.made_at AS age \
      FROM (SELECT pg_current_snapshot() AS snapshot) s \

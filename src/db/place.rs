@@ -14,8 +14,8 @@ pub struct Place {
     pub(super) witness: Witness,
 }
 
-/// The newest row below a place's horizon. Position 0 stands for none: as long as the log's first row
-/// is there, nothing is missing.
+/// The newest row below a place's horizon. Position 0 stands for none, and the mark is the first row's
+/// then: as long as that is there, nothing is missing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Witness {
     pub(super) lineage: String,

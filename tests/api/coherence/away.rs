@@ -158,8 +158,23 @@ async fn a_log_that_is_younger_than_an_open_transaction_is_followed() {
             .contains("By hand")
     })
     .await;
-    old.execute("COMMIT");
+    // A log that has begun anew is another, though it has a first row as this one had.
     assert_eq!(app.stats(&admin).await["distrusts"], 0);
+    app.truth().execute(
+        "BEGIN; UPDATE products SET name = 'Unheard of'; DELETE FROM cache_changes; \
+         INSERT INTO cache_changes (kind) VALUES ('begin'); COMMIT",
+    );
+    eventually("it is seen all the same", async || {
+        app.get(&product)
+            .by(&admin)
+            .await
+            .expect(200)
+            .body
+            .contains("Unheard of")
+    })
+    .await;
+    assert_eq!(app.stats(&admin).await["distrusts"], 1);
+    old.execute("COMMIT");
     app.stop().await;
 }
 
