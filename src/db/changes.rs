@@ -189,7 +189,7 @@ impl Database {
     /// Why the database did not answer.
     pub async fn log_reader(&self) -> Result<LogReader, DbError> {
         // What requests cost is told from what following costs.
-        let manager = self.manager().uncounted();
+        let manager = self.manager().apart();
         let opened = tokio::task::spawn_blocking(move || LogReader::open(manager));
         opened
             .await

@@ -34,7 +34,8 @@ pub(super) struct ConnectionManager {
     synchronous: Synchronous,
     timeout: Duration,
     queries: Arc<AtomicU64>,
-    reach: Reach,
+    /// What its connections tell of, if they do.
+    reach: Option<Reach>,
 }
 
 #[derive(Clone)]
@@ -47,7 +48,7 @@ enum Target {
 pub(super) struct PooledConnection {
     pub(super) inner: DbConnection,
     pub(super) lost: bool,
-    _open: Open,
+    _open: Option<Open>,
 }
 
 impl ConnectionManager {
@@ -62,15 +63,25 @@ impl ConnectionManager {
             synchronous,
             timeout,
             queries,
-            reach,
+            reach: Some(reach),
         }
     }
 
-    /// The same, for connections whose statements are not counted.
-    pub(super) fn uncounted(&self) -> Self {
+    /// The same, for connections that no request is answered on: their statements are not counted, and
+    /// that one of them is open, or cannot be made, says nothing of those that requests need.
+    pub(super) fn apart(&self) -> Self {
         Self {
             queries: Arc::default(),
+            reach: None,
             ..self.clone()
+        }
+    }
+
+    /// Who is told when a pool cannot connect.
+    pub(super) fn error_handler(&self) -> Box<dyn r2d2::HandleError<diesel::r2d2::Error>> {
+        match &self.reach {
+            Some(reach) => Box::new(reach.clone()),
+            None => Box::new(r2d2::NopErrorHandler),
         }
     }
 
@@ -203,7 +214,7 @@ impl r2d2::ManageConnection for ConnectionManager {
         Ok(PooledConnection {
             inner,
             lost: false,
-            _open: self.reach.open(),
+            _open: self.reach.as_ref().map(Reach::open),
         })
     }
 

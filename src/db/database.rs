@@ -58,19 +58,13 @@ struct Pool {
 }
 
 impl Pool {
-    fn new(
-        generation: u64,
-        manager: &ConnectionManager,
-        size: u32,
-        wait: Duration,
-        reach: &Reach,
-    ) -> Self {
+    fn new(generation: u64, manager: &ConnectionManager, size: u32, wait: Duration) -> Self {
         let connections = r2d2::Pool::builder()
             .max_size(size)
             .min_idle(Some(0))
             .test_on_check_out(false)
             .connection_timeout(wait)
-            .error_handler(Box::new(reach.clone()))
+            .error_handler(manager.error_handler())
             .build_unchecked(manager.clone());
         Self {
             connections,
@@ -88,7 +82,7 @@ impl Database {
         let queries = Arc::new(AtomicU64::new(0));
         let reach = Reach::new();
         let manager = ConnectionManager::new(config, Arc::clone(&queries), reach.clone());
-        let pool = Pool::new(0, &manager, config.pool_size, config.wait, &reach);
+        let pool = Pool::new(0, &manager, config.pool_size, config.wait);
         Self {
             pool: Arc::new(RwLock::new(pool)),
             pool_size: config.pool_size,
@@ -106,8 +100,8 @@ impl Database {
     /// The same database through one connection of its own, whose statements are not counted: for what
     /// nobody waits for.
     pub fn apart(&self) -> Self {
-        let manager = self.manager.uncounted();
-        let pool = Pool::new(0, &manager, 1, self.wait, &self.reach);
+        let manager = self.manager.apart();
+        let pool = Pool::new(0, &manager, 1, self.wait);
         Self {
             pool: Arc::new(RwLock::new(pool)),
             pool_size: 1,
@@ -204,7 +198,7 @@ impl Database {
         // Whoever waited at the same time may have replaced them already.
         if pool.generation == generation {
             let (size, wait) = (self.pool_size, self.wait);
-            *pool = Pool::new(generation + 1, &self.manager, size, wait, &self.reach);
+            *pool = Pool::new(generation + 1, &self.manager, size, wait);
         }
     }
 
