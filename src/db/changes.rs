@@ -29,7 +29,7 @@ use super::schema::{cache_changes, cache_log};
 /// So many changes at once are not worth being voided one by one.
 const MOST: i64 = 10_000;
 
-/// So many rows at most are trimmed in one transaction.
+/// About so many rows at most are trimmed in one transaction.
 const TRIMMED_AT_ONCE: i64 = 20_000;
 
 /// Tells a PostgreSQL cluster and its timeline, which a restored backup or a failover ends.
@@ -41,7 +41,8 @@ const TAIL: &str = "SELECT s.snapshot::text AS snapshot, \
         CASE WHEN $1 = 0 THEN EXISTS (SELECT FROM cache_changes WHERE kind = 'begin' AND mark = $2) \
         ELSE EXISTS (SELECT FROM cache_changes WHERE position = $1 AND mark = $2) END AS is_known, \
         w.position AS witness, \
-        coalesce(w.mark, (SELECT min(mark) FROM cache_changes WHERE kind = 'begin')) AS witness_mark, \
+        coalesce(w.mark, (SELECT mark FROM cache_changes WHERE kind = 'begin' LIMIT 1)) \
+        AS witness_mark, \
         c.position, c.kind, c.id, c.detail, \
         (extract(epoch FROM clock_timestamp()) * 1000)::bigint - c.made_at AS age \
      FROM (SELECT pg_current_snapshot() AS snapshot) s \
@@ -199,7 +200,7 @@ impl Database {
 
 /// The lowest position that is not to be trimmed.
 fn first_kept(connection: &mut DbConnection, age: Duration, rows: u32) -> QueryResult<i64> {
-    use cache_changes::{made_at, position, table};
+    use cache_changes::{kind, made_at, position, table};
     let age = i64::try_from(age.as_millis()).unwrap_or(i64::MAX);
     let born = Utc::now().timestamp_millis().saturating_sub(age);
     // By position in every case: whoever finds their witness must find all that came after it.
@@ -220,9 +221,19 @@ fn first_kept(connection: &mut DbConnection, age: Duration, rows: u32) -> QueryR
         .first(connection)
         .optional()?;
     let newest = end(connection, "")?.witness.position;
+    let begin: Option<i64> = table
+        .filter(kind.eq("begin"))
+        .select(diesel::dsl::max(position))
+        .first(connection)?;
     // The newest that is old stays: somebody's witness may be it, who missed only what came after.
     let cut = old.unwrap_or(0).max(exceeding.unwrap_or(0));
-    Ok(cut.min(first.unwrap_or(i64::MAX)).min(newest))
+    // All that one transaction has changed goes at once, however much that is.
+    let most = first.map_or(i64::MAX, |first| first + 1);
+    let cut = cut.min(most).min(newest);
+    // A transaction that is older than the log's first row has its rows below that. As long as the first
+    // row is there, nothing is missing: it goes with them.
+    let is_under_begin = begin.is_some_and(|begin| cut <= begin);
+    Ok(if is_under_begin { 0 } else { cut })
 }
 
 /// Follows the log. Blocks its thread while it asks the database.
@@ -429,7 +440,7 @@ fn since(
     }
     match tail(connection, place)? {
         (false, tail) => unknown(ANOTHER_LOG, tail.place),
-        (true, tail) if tail.place.horizon < place.horizon => unknown(ANOTHER_LOG, tail.place),
+        (true, tail) if tail.place.is_before(place) => unknown(ANOTHER_LOG, tail.place),
         (true, tail) if tail.changes.len() as i64 > MOST => unknown(TOO_MANY, tail.place),
         (true, tail) => Ok(Since::Tail(tail)),
     }

@@ -29,6 +29,12 @@ impl Place {
         self.horizon
     }
 
+    /// Whether the database had got further at the other place, which it never had if they are of one
+    /// history.
+    pub(super) fn is_before(&self, other: &Self) -> bool {
+        self.horizon < other.horizon || self.next < other.next
+    }
+
     /// What tells this log from another.
     pub fn witness(&self) -> &Witness {
         &self.witness

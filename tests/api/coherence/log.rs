@@ -261,6 +261,53 @@ async fn a_log_that_was_trimmed_past_a_place_says_so_and_no_earlier() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_change_of_more_rows_than_are_trimmed_at_once_is_trimmed_too() {
+    for storage in STORAGES {
+        let mut scene = Scene::set(storage).await;
+        scene.truth.execute(
+            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 25000) \
+             INSERT INTO products (name, price_cents, stock, is_active, created_at, updated_at) \
+             SELECT 'Many', 1, 1, true, '2026-01-01 00:00:00', '2026-01-01 00:00:00' FROM n",
+        );
+        scene.truth.execute(&product("Last"));
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        let age = Duration::from_millis(1);
+        let trimmed = scene.database.trim_changes(age, 100).await;
+        assert_eq!(trimmed.ok(), Some(25_001), "{storage:?}");
+    }
+}
+
+/// Its transaction is older than the log's first row, and may end any time later.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_from_before_the_log_began_is_not_trimmed_away_under_it() {
+    let postgres = block_in_place(Postgres::start).expect("a server of one's own");
+    let url = block_in_place(|| postgres.create_database()).expect("it makes databases");
+    let mut old = Truth::at(&url);
+    old.execute("BEGIN; SELECT pg_current_xact_id()");
+    let config = Config::for_tests(&format!("database.url = '{url}'"));
+    let database = Database::new(&config.expect("a configuration").database);
+    database.migrate().await.expect("it migrates");
+    let reader = database.log_reader().await.expect("it answers");
+    // As a Redis keeps it that is away meanwhile.
+    let place = reader.place().to_string().parse().expect("a place");
+
+    old.execute(&product("Old"));
+    old.execute("COMMIT");
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    let trimmed = database.trim_changes(Duration::from_millis(1), 100).await;
+    assert_eq!(trimmed.ok(), Some(0));
+    match database.changes_since(Some(place)).await {
+        Ok(Since::Tail(tail)) => assert_eq!(tail.changes.len(), 1, "{tail:?}"),
+        other => panic!("{other:?}"),
+    }
+    // Both go together.
+    old.execute(&product("New"));
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    let trimmed = database.trim_changes(Duration::from_millis(1), 100).await;
+    assert_eq!(trimmed.ok(), Some(2));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_database_that_was_restored_has_another_log() {
     for storage in STORAGES {
         let mut scene = Scene::set(storage).await;
