@@ -34,8 +34,7 @@ pub(super) struct ConnectionManager {
     synchronous: Synchronous,
     timeout: Duration,
     queries: Arc<AtomicU64>,
-    /// What its connections tell of, if they do.
-    reach: Option<Reach>,
+    reach: Reach,
 }
 
 #[derive(Clone)]
@@ -63,26 +62,22 @@ impl ConnectionManager {
             synchronous,
             timeout,
             queries,
-            reach: Some(reach),
+            reach,
         }
     }
 
-    /// The same, for connections that no request is answered on: their statements are not counted, and
-    /// that one of them is open, or cannot be made, says nothing of those that requests need.
+    /// The same, for connections that no request is answered on: their statements are not counted.
     pub(super) fn apart(&self) -> Self {
         Self {
             queries: Arc::default(),
-            reach: None,
+            reach: self.reach.apart(),
             ..self.clone()
         }
     }
 
-    /// Who is told when a pool cannot connect.
-    pub(super) fn error_handler(&self) -> Box<dyn r2d2::HandleError<diesel::r2d2::Error>> {
-        match &self.reach {
-            Some(reach) => Box::new(reach.clone()),
-            None => Box::new(r2d2::NopErrorHandler),
-        }
+    /// What its connections tell of.
+    pub(super) fn reach(&self) -> &Reach {
+        &self.reach
     }
 
     pub(super) fn is_sqlite(&self) -> bool {
@@ -214,7 +209,7 @@ impl r2d2::ManageConnection for ConnectionManager {
         Ok(PooledConnection {
             inner,
             lost: false,
-            _open: self.reach.as_ref().map(Reach::open),
+            _open: self.reach.open(),
         })
     }
 

@@ -64,7 +64,7 @@ impl Pool {
             .min_idle(Some(0))
             .test_on_check_out(false)
             .connection_timeout(wait)
-            .error_handler(manager.error_handler())
+            .error_handler(Box::new(manager.reach().clone()))
             .build_unchecked(manager.clone());
         Self {
             connections,
@@ -106,6 +106,7 @@ impl Database {
             pool: Arc::new(RwLock::new(pool)),
             pool_size: 1,
             connections: Arc::new(Semaphore::new(1)),
+            reach: manager.reach().clone(),
             manager,
             ..self.clone()
         }

@@ -312,7 +312,7 @@ async fn a_request_that_finds_no_connection_is_told_so_in_time() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_write_that_waits_for_another_process_is_told_so_in_time() {
-    let config = "database.wait = '300ms'\ndatabase.timeout = '500ms'";
+    let config = "database.wait = '300ms'\ndatabase.timeout = '1s'";
     let app = TestApp::start_on(Storage::Sqlite, "memory", config).await;
     let admin = app.admin().await;
     let (product, _) = app.new_product(&admin).await;
