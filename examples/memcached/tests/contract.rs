@@ -13,6 +13,9 @@ use alacena_lab::contract::source::{POLICY, START, row};
 use alacena_lab::servers::free_port;
 use alacena_memcached::{MemcachedBackend, MemcachedSettings};
 use bytes::Bytes;
+use nix::sys::signal::{Signal, kill};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::Pid;
 
 /// A memcached on a port of its own, which ends with this.
 struct Memcached {
@@ -52,6 +55,10 @@ impl Memcached {
         let server = Self::start(&["-o", "hashpower=13"]);
         end_with_this_process(server.process.id());
         server
+    }
+
+    fn pid(&self) -> Pid {
+        Pid::from_raw(self.process.id().cast_signed())
     }
 
     /// A backend with names of its own.
@@ -176,14 +183,14 @@ async fn a_void_that_was_not_confirmed_makes_everything_invisible() {
     }
     let ticket = miss(&backend, &row(1)).await;
     assert_eq!(backend.fill(ticket, entry("old")).await, Filled::Stored);
-    stop(&server, true);
+    freeze(&server);
     assert_eq!(
         backend.void(&Change::of(row(1)), None).await,
         Voided::Unconfirmed
     );
     assert!(!backend.is_available());
     assert!(!is_hit(&backend, &row(1)).await, "it does not answer");
-    stop(&server, false);
+    thaw(&server);
     let patience = Instant::now() + Duration::from_secs(10);
     while !backend.is_available() {
         assert!(Instant::now() < patience, "it is asked again");
@@ -200,16 +207,17 @@ async fn a_void_that_was_not_confirmed_makes_everything_invisible() {
     assert!(!is_hit(&stranger, &row(2)).await);
 }
 
-/// Freezes a server, or lets it go on.
-fn stop(server: &Memcached, stop: bool) {
-    use nix::sys::signal::{Signal, kill};
-    let pid = nix::unistd::Pid::from_raw(server.process.id().cast_signed());
-    let signal = if stop {
-        Signal::SIGSTOP
-    } else {
-        Signal::SIGCONT
-    };
-    kill(pid, signal).expect("it is ours");
+/// Freezes a server, and waits until the last of its threads stands still.
+fn freeze(server: &Memcached) {
+    let pid = server.pid();
+    kill(pid, Signal::SIGSTOP).expect("it is ours");
+    let stopped = waitpid(pid, Some(WaitPidFlag::WUNTRACED));
+    assert_eq!(stopped, Ok(WaitStatus::Stopped(pid, Signal::SIGSTOP)));
+}
+
+/// Lets a frozen server go on.
+fn thaw(server: &Memcached) {
+    kill(server.pid(), Signal::SIGCONT).expect("it is ours");
 }
 
 #[tokio::test]
