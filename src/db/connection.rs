@@ -51,7 +51,7 @@ pub(super) struct PooledConnection {
 }
 
 impl ConnectionManager {
-    pub(super) fn new(config: &DatabaseConfig, queries: Arc<AtomicU64>, reach: Reach) -> Self {
+    pub(super) fn new(config: &DatabaseConfig, queries: Arc<AtomicU64>) -> Self {
         let target = match config.url.strip_prefix("sqlite://") {
             Some(path) => Target::Sqlite(path.to_owned()),
             None => Target::Postgresql(with_timeouts(&config.url, config.wait)),
@@ -62,7 +62,7 @@ impl ConnectionManager {
             synchronous,
             timeout,
             queries,
-            reach,
+            reach: Reach::new(),
         }
     }
 
@@ -75,7 +75,7 @@ impl ConnectionManager {
         }
     }
 
-    /// What its connections tell of.
+    /// Whether the database can be reached, which its connections tell of.
     pub(super) fn reach(&self) -> &Reach {
         &self.reach
     }

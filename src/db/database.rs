@@ -12,7 +12,6 @@ use super::changes::position;
 use super::connection::{ConnectionManager, DbConnection, PooledConnection, is_lost};
 use super::error::DbError;
 use super::modified::{Committed, Modified};
-use super::reach::Reach;
 use crate::config::DatabaseConfig;
 
 /// A connection taken out of the pool, which it goes back to when dropped.
@@ -45,7 +44,6 @@ pub struct Database {
     /// SQLite has one writer at a time: others wait here rather than on a connection each, which
     /// would leave none to read with.
     writer: Option<Arc<Semaphore>>,
-    reach: Reach,
     wait: Duration,
     timeout: Duration,
     queries: Arc<AtomicU64>,
@@ -80,8 +78,7 @@ impl Database {
     /// Outside a Tokio runtime.
     pub fn new(config: &DatabaseConfig) -> Self {
         let queries = Arc::new(AtomicU64::new(0));
-        let reach = Reach::new();
-        let manager = ConnectionManager::new(config, Arc::clone(&queries), reach.clone());
+        let manager = ConnectionManager::new(config, Arc::clone(&queries));
         let pool = Pool::new(0, &manager, config.pool_size, config.wait);
         Self {
             pool: Arc::new(RwLock::new(pool)),
@@ -90,7 +87,6 @@ impl Database {
             connections: Arc::new(Semaphore::new(config.pool_size as usize)),
             writer: manager.is_sqlite().then(|| Arc::new(Semaphore::new(1))),
             manager,
-            reach,
             wait: config.wait,
             timeout: config.timeout,
             queries,
@@ -106,7 +102,6 @@ impl Database {
             pool: Arc::new(RwLock::new(pool)),
             pool_size: 1,
             connections: Arc::new(Semaphore::new(1)),
-            reach: manager.reach().clone(),
             manager,
             ..self.clone()
         }
@@ -136,7 +131,7 @@ impl Database {
         &self,
         query: impl Fn(&mut DbConnection) -> QueryResult<T> + Send + 'static,
     ) -> Result<T, DbError> {
-        self.reach.may_try()?;
+        self.manager.reach().may_try()?;
         let _permit = self.permit(&self.connections).await?;
         let (database, generation) = (self.clone(), self.generation());
         let answer = self.runtime.spawn_blocking(move || {
@@ -169,7 +164,7 @@ impl Database {
         &self,
         work: impl FnOnce(&mut DbConnection) -> QueryResult<Modified<T>> + Send + 'static,
     ) -> Result<Modified<Committed<T>>, DbError> {
-        self.reach.may_try()?;
+        self.manager.reach().may_try()?;
         let _writer = match &self.writer {
             Some(writer) => Some(self.permit(writer).await?),
             None => None,
@@ -194,7 +189,7 @@ impl Database {
     /// themselves, whoever else may have been answered on one of their own. New ones may well work, as when
     /// a proxy has forgotten the old.
     fn give_up(&self, generation: u64, why: &str) {
-        self.reach.failed(why, self.timeout);
+        self.manager.reach().failed(why, self.timeout);
         let mut pool = self.pool.write();
         // Whoever waited at the same time may have replaced them already.
         if pool.generation == generation {
@@ -273,7 +268,7 @@ impl Database {
             match query(&mut connection) {
                 Err(error) if is_lost(&error) => connection.lost = true,
                 result => {
-                    self.reach.answered();
+                    self.manager.reach().answered();
                     return Ok((result?, connection));
                 }
             }
@@ -292,7 +287,9 @@ impl Database {
         loop {
             match pool.get_timeout(CHECKOUT_SLICE) {
                 Ok(connection) => return Ok(connection),
-                Err(_) if self.reach.is_lost() => return Err(self.reach.error()),
+                Err(_) if self.manager.reach().is_lost() => {
+                    return Err(self.manager.reach().error());
+                }
                 Err(_) if Instant::now() >= deadline => return Err(DbError::Busy),
                 Err(_) => {}
             }

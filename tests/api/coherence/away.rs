@@ -10,6 +10,15 @@ use tokio::task::block_in_place;
 use super::{Two, of_two};
 use crate::support::{Storage, TestApp, eventually};
 
+/// Waits until a path is answered with a text.
+async fn is_seen(app: &TestApp, admin: &str, path: &str, text: &str) {
+    eventually(&format!("`{text}` is seen"), async || {
+        let read = app.get(path).by(admin).await;
+        read.expect(200).body.contains(text)
+    })
+    .await;
+}
+
 /// An instance whose database does not answer cannot know what the others change: what it has is past
 /// its time, up to a limit.
 #[tokio::test(flavor = "multi_thread")]
@@ -70,29 +79,12 @@ async fn an_instance_that_missed_more_than_the_log_keeps_forgets_what_it_has(two
          INSERT INTO cache_changes (kind) VALUES ('begin'); COMMIT",
     );
     for app in [one, other] {
-        eventually("it is seen all the same", async || {
-            app.get(&product)
-                .by(admin)
-                .await
-                .expect(200)
-                .body
-                .contains("Unheard of")
-        })
-        .await;
+        is_seen(app, admin, &product, "Unheard of").await;
     }
     // And the log is followed as before.
     let name = json!({ "name": "Heard of" });
     one.patch(&product).by(admin).json(&name).await.expect(200);
-    eventually("it is heard of", async || {
-        other
-            .get(&product)
-            .by(admin)
-            .await
-            .expect(200)
-            .body
-            .contains("Heard of")
-    })
-    .await;
+    is_seen(other, admin, &product, "Heard of").await;
     two.stop().await;
 }
 
@@ -113,15 +105,7 @@ async fn more_changes_at_once_than_are_worth_telling_are_seen(two: Two) {
     one.truth().execute("UPDATE products SET name = 'All'");
     for app in [one, other] {
         for path in [product.as_str(), "/products/11000"] {
-            eventually("it is seen", async || {
-                app.get(path)
-                    .by(admin)
-                    .await
-                    .expect(200)
-                    .body
-                    .contains("All")
-            })
-            .await;
+            is_seen(app, admin, path, "All").await;
         }
     }
     two.stop().await;
@@ -149,30 +133,14 @@ async fn a_log_that_is_younger_than_an_open_transaction_is_followed() {
     assert!(app.get(&product).by(&admin).await.expect(200).is_hit());
     assert_eq!(app.stats(&admin).await["distrusts"], 0);
     app.truth().execute("UPDATE products SET name = 'By hand'");
-    eventually("it is seen", async || {
-        app.get(&product)
-            .by(&admin)
-            .await
-            .expect(200)
-            .body
-            .contains("By hand")
-    })
-    .await;
+    is_seen(&app, &admin, &product, "By hand").await;
     // A log that has begun anew is another, though it has a first row as this one had.
     assert_eq!(app.stats(&admin).await["distrusts"], 0);
     app.truth().execute(
         "BEGIN; UPDATE products SET name = 'Unheard of'; DELETE FROM cache_changes; \
          INSERT INTO cache_changes (kind) VALUES ('begin'); COMMIT",
     );
-    eventually("it is seen all the same", async || {
-        app.get(&product)
-            .by(&admin)
-            .await
-            .expect(200)
-            .body
-            .contains("Unheard of")
-    })
-    .await;
+    is_seen(&app, &admin, &product, "Unheard of").await;
     assert_eq!(app.stats(&admin).await["distrusts"], 1);
     old.execute("COMMIT");
     app.stop().await;
@@ -194,15 +162,7 @@ async fn a_change_whose_void_never_comes_is_seen_all_the_same() {
         let write = app.patch(&product).by(&admin).json(&change).into_future();
         let write = tokio::spawn(write);
         let curtain = cue.reached().await;
-        eventually("it is seen", async || {
-            app.get(&product)
-                .by(&admin)
-                .await
-                .expect(200)
-                .body
-                .contains("Changed")
-        })
-        .await;
+        is_seen(&app, &admin, &product, "Changed").await;
         write.await.expect("no panic").problem(503, "unavailable");
         drop(curtain);
         app.stop().await;
