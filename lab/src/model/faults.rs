@@ -71,8 +71,13 @@ fn redis_faults(steps: &mut Steps<'_>) {
         });
     }
     if fallbacks > 0 {
-        let what = What::Does("falls back to its snapshot, unnoticed");
-        steps.take(Who::Redis, what, |state| fall_back(scenario, state));
+        let what = What::Does("exchanges its data for the snapshot, unnoticed");
+        steps.take(Who::Redis, what, |state| exchange(scenario, state));
+        let what = What::Does("takes over the snapshot's data and history, unnoticed");
+        steps.take(Who::Redis, what, |state| {
+            exchange(scenario, state);
+            change_history(state);
+        });
     }
     if flushes > 0 {
         steps.take(Who::Redis, What::Does("is emptied"), |state| {
@@ -96,22 +101,24 @@ fn restart(scenario: &Scenario, state: &mut State, with: Redis) {
     }
 }
 
-/// No connection breaks. Whoever is reading is owed nothing any more.
-fn fall_back(scenario: &Scenario, state: &mut State) {
+/// No connection breaks, as with SWAPDB. What was there may be exchanged back.
+fn exchange(scenario: &Scenario, state: &mut State) {
     state.budget.fallbacks -= 1;
+    let before = state.redis;
     come_back(scenario, state, state.snapshot);
+    state.snapshot = before;
+}
+
+/// As with REPLICAOF.
+fn change_history(state: &mut State) {
     for instance in &mut state.instances {
         instance.is_history_other = true;
-        instance.is_deceived = true;
         for call in [&mut instance.tailer.call, &mut instance.recovery.call] {
             call.iter_mut().for_each(Command::outlive_history);
         }
     }
     let late = state.late.iter_mut().flatten();
     late.for_each(Command::outlive_history);
-    for reader in &mut state.readers {
-        reader.floor = 0;
-    }
 }
 
 fn come_back(scenario: &Scenario, state: &mut State, with: Redis) {
@@ -149,6 +156,11 @@ fn evictions(steps: &mut Steps<'_>) {
     if from.redis.watermark.is_some() {
         evict(Who::Redis, "evicts the watermark", |state| {
             state.redis.watermark = None;
+        });
+    }
+    if from.redis.is_current.contains(&true) {
+        evict(Who::Redis, "evicts the sequence numbers", |state| {
+            state.redis.is_current = [false; 2];
         });
     }
     if !from.redis.voided.is_empty() {
@@ -222,7 +234,6 @@ fn kill(scenario: &Scenario, state: &mut State, instance: usize) {
         voided: Positions::default(),
         link: Link::Down,
         is_history_other: false,
-        is_deceived: false,
         tailer: Tailer {
             passed,
             published: horizon,

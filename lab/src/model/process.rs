@@ -14,9 +14,6 @@ pub struct Instance {
     pub link: Link,
     /// Whether Redis names its history otherwise than when this instance connected.
     pub is_history_other: bool,
-    /// Whether it may have copied from a Redis that fell back, and has not noticed. Then nothing is
-    /// owed to those who read here.
-    pub is_deceived: bool,
     /// Who reads the log.
     pub tailer: Tailer,
     /// Who brings Redis back to be trusted.
@@ -193,8 +190,6 @@ pub enum RecoveryAt {
     Dropped,
     /// Redis is as it should be.
     Replayed,
-    /// And near is empty.
-    Emptied,
 }
 
 /// A recovery, and what it knows.

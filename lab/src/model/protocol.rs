@@ -69,7 +69,8 @@ impl Scenario {
         };
         let near = state.instances[instance].near;
         let far = state.redis.entry;
-        let far = far.filter(|_| asks(self, state.instances[instance].link));
+        let is_current = state.redis.is_current[instance] || self.has(Mutant::SequenceIgnored);
+        let far = far.filter(|_| is_current && asks(self, state.instances[instance].link));
         for (tier, copy) in [("near", near), ("far", far)] {
             if let Some(found) = copy.filter(|&copy| copy < least) {
                 return Err(format!(

@@ -162,6 +162,11 @@ pub(super) fn answered(
             state.readers[number].far = Some(id);
             state.readers[number].at = ReaderAt::Loading;
         }
+        (ReaderAt::Getting, Some(Answer::OtherData)) => {
+            state.doubt(usize::from(scenario.readers[number]));
+            take_overdue_ticket(scenario, state, number);
+            state.readers[number].at = ReaderAt::Loading;
+        }
         // It may have been overtaken by a write of another instance, which near does not know of.
         (ReaderAt::Filling, Some(Answer::Written(false))) => land(scenario, state, number),
         (ReaderAt::Filling, _) => {

@@ -17,15 +17,12 @@ pub(super) fn steps(steps: &mut Steps<'_>, instance: usize) {
         RecoveryAt::Idle => {
             if !matches!(from.instances[instance].link, Link::Trusted { .. }) {
                 steps.take(who, What::Does("connects, and notes the doubts"), |state| {
-                    state.instances[instance].link = Link::Connected;
-                    state.instances[instance].is_history_other = false;
+                    state.connect(instance);
                     state.instances[instance].recovery.at = RecoveryAt::Connected;
                 });
             } else if !scenario.has(Mutant::NoHeartbeat) && from.finds_another(instance) {
-                let what = "hears of another Redis, and empties near";
-                steps.take(who, What::Does(what), |state| {
-                    state.doubt_changed(scenario, instance);
-                });
+                let what = "hears of another Redis";
+                steps.take(who, What::Does(what), |state| state.doubt(instance));
             }
         }
         RecoveryAt::Connected => steps.take(who, What::Does("reads the watermark"), |state| {
@@ -72,23 +69,13 @@ pub(super) fn steps(steps: &mut Steps<'_>, instance: usize) {
             });
         }
         RecoveryAt::Replayed if can_trust(steps, instance) => {
-            steps.take(who, What::Does("empties near"), |state| {
-                if !scenario.has(Mutant::RecoveryKeepsNear) {
-                    state.empty_near(scenario, instance);
-                }
-                let instance = &mut state.instances[instance];
-                instance.is_deceived = instance.is_history_other;
-                instance.recovery.at = RecoveryAt::Emptied;
-            });
-        }
-        RecoveryAt::Emptied if can_trust(steps, instance) => {
             let seen = recovery.upto;
             steps.take(who, What::Does("trusts Redis"), |state| {
                 state.instances[instance].link = Link::Trusted { seen };
                 state.instances[instance].recovery = Recovery::default();
             });
         }
-        RecoveryAt::Replayed | RecoveryAt::Emptied => {
+        RecoveryAt::Replayed => {
             steps.take(who, What::Does("starts over: there were doubts"), |state| {
                 state.instances[instance].recovery = Recovery::default();
             });

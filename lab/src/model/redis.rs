@@ -40,6 +40,9 @@ pub struct Redis {
     /// And these, by their writers: the log need not void them once more. They are part of the data:
     /// a Redis that comes back with older data has forgotten both, what was voided and that it was.
     pub voided: Positions,
+    /// Whether the sequence number that each instance keeps here is the last one acknowledged to it.
+    /// It is not in data from before that acknowledgement, nor in data from before it connected.
+    pub is_current: [bool; 2],
 }
 
 /// What is sent to Redis. Each is executed at once.
@@ -94,6 +97,8 @@ pub enum Answer {
     Ticket(LeaseId),
     /// Whether something was written.
     Written(bool),
+    /// The sender's sequence number is missing or too low: other data than it connected to.
+    OtherData,
     /// The watermark, or that this is not the Redis that it was.
     Watermark(Option<Position>),
     /// That it was done.
@@ -101,6 +106,31 @@ pub enum Answer {
 }
 
 impl Redis {
+    /// Executes a command of this instance, which checks its sequence number where it trusts Redis.
+    pub fn execute_for(
+        &mut self,
+        instance: usize,
+        is_trusted: bool,
+        command: Command,
+        scenario: &Scenario,
+    ) -> Answer {
+        let is_current = self.is_current[instance] || scenario.has(Mutant::SequenceIgnored);
+        match command {
+            Command::Get if is_trusted && !is_current => Answer::OtherData,
+            Command::Apply { .. } if !is_current => Answer::Watermark(None),
+            // Removing is right in any data.
+            Command::Void { .. } if is_trusted && !is_current => {
+                let removing = Command::Void {
+                    through: None,
+                    position: None,
+                };
+                self.execute(removing, scenario);
+                Answer::OtherData
+            }
+            _ => self.execute(command, scenario),
+        }
+    }
+
     /// Executes a command.
     pub fn execute(&mut self, command: Command, scenario: &Scenario) -> Answer {
         match command {
@@ -267,6 +297,7 @@ impl Display for Answer {
             Self::Ticket(_) => write!(f, "a ticket"),
             Self::Written(true) => write!(f, "written"),
             Self::Written(false) => write!(f, "not written"),
+            Self::OtherData => write!(f, "other data"),
             Self::Watermark(Some(position)) => write!(f, "watermark {position}"),
             Self::Watermark(None) => write!(f, "another Redis"),
             Self::Done => write!(f, "done"),

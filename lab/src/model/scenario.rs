@@ -31,8 +31,8 @@ pub struct Budget {
     pub saves: u8,
     /// Redis restarts with its snapshot, or empty.
     pub restarts: u8,
-    /// Redis takes over the data of its snapshot behind connections that stay. It has another
-    /// history then.
+    /// Redis exchanges its data for that of its snapshot behind connections that stay, with or without
+    /// a change of its history.
     pub fallbacks: u8,
     /// Redis is emptied; connections stay.
     pub flushes: u8,
@@ -79,8 +79,8 @@ pub enum Mutant {
     UnconfirmedRowIsTrusted,
     /// An unconfirmed void raises its doubt after the near void.
     DistrustAfterNearVoid,
-    /// A recovery leaves near as it is.
-    RecoveryKeepsNear,
+    /// Sequence numbers are not looked at.
+    SequenceIgnored,
     /// The watermark is advanced wherever it is.
     ApplyIgnoresSeen,
     /// The watermark is advanced whatever history Redis has.
@@ -102,12 +102,8 @@ pub enum Mutant {
     RememberedBeforeNearVoid,
     /// A change of unknown outcome is remembered as voided.
     UnknownCommitRemembered,
-    /// Emptying near leaves what is remembered as voided there.
-    EmptiedNearRemembers,
     /// Nobody looks whether Redis is what it was but those who move the watermark.
     NoHeartbeat,
-    /// Whoever finds Redis to be another leaves near as it is.
-    ChangedRedisKeepsNear,
     /// Commands run on a new connection before recovery.
     AskedBeforeRecovery,
     /// A writer whose ticket was not confirmed writes through under the id it asked for.

@@ -49,13 +49,13 @@ impl State {
             lease: None,
             watermark: Some(0),
             voided: Positions::default(),
+            is_current: [true; 2],
         };
         let instance = Instance {
             near: warm,
             voided: Positions::default(),
             link: Link::Trusted { seen: 0 },
             is_history_other: false,
-            is_deceived: false,
             tailer: Tailer::default(),
             recovery: Recovery::default(),
         };
@@ -80,32 +80,23 @@ impl State {
         instance.recovery.is_doubted = instance.recovery.at != RecoveryAt::Idle;
     }
 
-    /// Gives up an instance's link to a Redis that is not what it was, and what near may have copied
-    /// from it in the same step.
-    pub fn doubt_changed(&mut self, scenario: &Scenario, instance: usize) {
-        self.doubt(instance);
-        self.instances[instance].is_deceived = false;
-        if !scenario.has(Mutant::ChangedRedisKeepsNear) {
-            self.empty_near(scenario, instance);
-        }
-    }
-
-    /// Empties the near tier of an instance.
-    pub fn empty_near(&mut self, scenario: &Scenario, instance: usize) {
-        self.raise_epoch(scenario, instance);
+    /// Connects an instance, which begins a sequence of its own. Other data knows nothing of it.
+    pub fn connect(&mut self, instance: usize) {
+        self.redis.is_current[instance] = true;
+        self.snapshot.is_current[instance] = false;
         let instance = &mut self.instances[instance];
-        instance.near = None;
-        if !scenario.has(Mutant::EmptiedNearRemembers) {
-            instance.voided = Positions::default();
-        }
+        instance.link = Link::Connected;
+        instance.is_history_other = false;
     }
 
     /// Whether an instance that trusts Redis would find it to be another at its next heartbeat.
-    pub fn finds_another(&self, instance: usize) -> bool {
+    pub fn finds_another(&self, number: usize) -> bool {
         let is_behind = |seen| self.redis.watermark.is_none_or(|stored| stored < seen);
-        let instance = &self.instances[instance];
+        let instance = &self.instances[number];
         match instance.link {
-            Link::Trusted { seen } => instance.is_history_other || is_behind(seen),
+            Link::Trusted { seen } => {
+                instance.is_history_other || is_behind(seen) || !self.redis.is_current[number]
+            }
             Link::Connected | Link::Down => false,
         }
     }
@@ -135,12 +126,7 @@ impl State {
     /// The oldest value that a read may be answered which begins on this instance now: that of the
     /// last write acknowledged through it, or of one whose position the reader may bring along,
     /// because the instance has published a higher one.
-    ///
-    /// Nothing is owed by an instance whose Redis fell back unnoticed, but that it notices.
     pub fn floor(&self, instance: usize) -> Value {
-        if self.instances[instance].is_deceived {
-            return 0;
-        }
         let published = self.instances[instance].tailer.published;
         let is_owed =
             |origin: u8, position| usize::from(origin) == instance || position < published;
@@ -188,6 +174,13 @@ impl State {
             self.snapshot = Redis::default();
         }
         self.forget_voided(scenario);
+        for (number, instance) in self.instances.iter().enumerate() {
+            // The sequence that it began with its last connection is not continued.
+            if instance.link == Link::Down && instance.recovery.at == RecoveryAt::Idle {
+                self.redis.is_current[number] = false;
+                self.snapshot.is_current[number] = false;
+            }
+        }
         self.number_leases();
         for late in &mut self.late {
             match late {

@@ -26,9 +26,9 @@ impl Steps<'_> {
     /// Everything that may become of a command which `who` has sent.
     pub(super) fn send(&mut self, who: Who, command: Command) {
         let scenario = self.scenario;
-        let answer = { *self.from }.redis.execute(command, scenario);
+        let answer = execute(scenario, &mut { *self.from }, who, command);
         self.take(who, What::Asks(command, answer), |state| {
-            state.redis.execute(command, scenario);
+            execute(scenario, state, who, command);
             answered(scenario, state, who, Some(answer));
         });
         if self.from.budget.losses == 0 {
@@ -43,7 +43,7 @@ impl Steps<'_> {
         }
         self.take(who, What::Loses(command, "answer lost"), |state| {
             state.budget.losses -= 1;
-            state.redis.execute(command, scenario);
+            execute(scenario, state, who, command);
             answered(scenario, state, who, None);
         });
         self.take(who, What::Loses(command, "late"), |state| {
@@ -52,6 +52,22 @@ impl Steps<'_> {
             answered(scenario, state, who, None);
         });
     }
+}
+
+/// Executes what `who` has sent. An invalidation advances the sequence number of its instance, so that
+/// the other data has a lower one.
+fn execute(scenario: &Scenario, state: &mut State, who: Who, command: Command) -> Answer {
+    let Some(instance) = who.instance() else {
+        return state.redis.execute(command, scenario);
+    };
+    let is_trusted = matches!(state.instances[instance].link, Link::Trusted { .. });
+    let redis = &mut state.redis;
+    let answer = redis.execute_for(instance, is_trusted, command, scenario);
+    if matches!(command, Command::Void { .. } | Command::Apply { .. }) && redis.is_current[instance]
+    {
+        state.snapshot.is_current[instance] = false;
+    }
+    answer
 }
 
 /// Whether anything is asked over such a link.

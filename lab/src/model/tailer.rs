@@ -119,8 +119,7 @@ pub(super) fn answered(
             }
         }
         Some(Answer::Written(_)) => {}
-        // Before the position moves on: near may have copied what was not to be believed.
-        Some(_) => state.doubt_changed(scenario, instance),
+        Some(_) => state.doubt(instance),
         None if scenario.has(Mutant::UnconfirmedRowIsTrusted) => {}
         None => state.doubt(instance),
     }

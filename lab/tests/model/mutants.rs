@@ -162,43 +162,33 @@ fn a_distrust_that_comes_after_the_near_void_is_caught() {
     assert_caught(reading, &[Mutant::DistrustAfterNearVoid]);
 }
 
+/// Every read of far proves that it is answered from data with each invalidation that was acknowledged
+/// to this instance. So near keeps what it copied, whatever becomes of Redis.
 #[test]
-fn a_recovery_that_keeps_near_is_caught_where_redis_fell_back() {
-    let reading = Scenario {
-        readers: &[0],
-        ..FALLBACK_AND_DISTRUST
-    };
-    assert_caught(reading, &[Mutant::RecoveryKeepsNear]);
-}
-
-#[test]
-fn a_changed_redis_that_leaves_near_as_it_is_is_caught() {
+fn a_sequence_number_that_is_not_looked_at_is_caught() {
     let reading = Scenario {
         readers: &[0],
         ..FALLBACK
     };
-    assert_caught(reading, &[Mutant::ChangedRedisKeepsNear]);
+    assert_caught(reading, &[Mutant::SequenceIgnored]);
+    let back = Scenario {
+        budget: Budget {
+            fallbacks: 2,
+            ..NOTHING
+        },
+        ..reading
+    };
+    assert_caught(back, &[Mutant::SequenceIgnored]);
 }
 
+/// The history and the watermark are looked at besides: each of the three is enough for a replay.
 #[test]
-fn a_watermark_advanced_whatever_history_redis_has_is_caught() {
-    // Without the mutants, it is explored among what the protocol keeps.
-    caught(FALLBACK_AND_DISTRUST, &[Mutant::ApplyIgnoresHistory]);
-}
-
-#[test]
-fn a_watermark_is_kept_from_moving_over_older_data_twice_over() {
-    explored(FALLBACK.with(&[Mutant::ApplyIgnoresHistory]));
-    explored(FALLBACK.with(&[Mutant::ApplyIgnoresSeen]));
-    assert_caught(
-        FALLBACK,
-        &[Mutant::ApplyIgnoresHistory, Mutant::ApplyIgnoresSeen],
-    );
-}
-
-#[test]
-fn a_redis_that_fell_back_while_nothing_changes_is_found_out_by_heartbeats_only() {
-    caught(FALLBACK_AND_DISTRUST, &[Mutant::NoHeartbeat]);
+fn a_watermark_is_kept_from_moving_over_older_data_by_its_sequence_number_alone() {
+    explored(FALLBACK_AND_DISTRUST.with(&[
+        Mutant::ApplyIgnoresHistory,
+        Mutant::ApplyIgnoresSeen,
+        Mutant::NoHeartbeat,
+    ]));
 }
 
 #[test]

@@ -167,7 +167,7 @@ fn a_redis_that_falls_back_behind_its_connections_leaves_nothing_stale() {
 }
 
 #[test]
-fn a_redis_that_falls_back_is_found_out_by_the_next_change_too() {
+fn a_redis_that_falls_back_is_found_out_by_reads_and_changes_without_a_heartbeat() {
     explored(Scenario {
         readers: &[0],
         mutants: &[Mutant::NoHeartbeat],
