@@ -75,8 +75,9 @@ impl Application {
         // Before Redis is recovered: what the recovery replays, and what the tailer applies after it,
         // must leave no gap.
         let reader = log_reader(&database).await?;
-        let backend = backend(config, &database).await?;
-        Self::assemble(config, database, reader, wrap(backend)).await
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        let backend = backend(config, &database, &clock).await?;
+        Self::assemble(config, database, reader, wrap(backend), clock).await
     }
 
     async fn assemble(
@@ -84,10 +85,10 @@ impl Application {
         database: Database,
         reader: LogReader,
         backend: Arc<dyn CacheBackend>,
+        clock: Arc<dyn Clock>,
     ) -> Result<Self> {
         let tasks = Tasks::on_current_runtime();
         let backend_name = backend.name();
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
         let cache = Cache::new(backend, Arc::clone(&clock), tasks.clone());
         let history = ReadHistory::of(cache.clone(), Arc::clone(&clock));
         // Where nothing is kept, nothing goes stale.

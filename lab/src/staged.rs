@@ -241,6 +241,10 @@ impl CacheBackend for Staged {
         self.inner.is_available()
     }
 
+    fn serves(&self, key: &Key) -> bool {
+        self.inner.serves(key)
+    }
+
     fn trouble(&self) -> Option<Arc<str>> {
         self.inner.trouble()
     }

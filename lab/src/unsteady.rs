@@ -57,6 +57,10 @@ impl CacheBackend for Unsteady {
         self.inner.is_available()
     }
 
+    fn serves(&self, key: &Key) -> bool {
+        self.inner.serves(key)
+    }
+
     fn trouble(&self) -> Option<Arc<str>> {
         self.inner.trouble()
     }

@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 use secrecy::ExposeSecret;
 
 use crate::cache::{
-    CacheBackend, MemoryBackend, NullBackend, RedisAddress, RedisBackend, RedisServer,
+    CacheBackend, Clock, MemoryBackend, NullBackend, RedisAddress, RedisBackend, RedisServer,
     RedisSettings, TieredBackend,
 };
 use crate::coherence::Log;
@@ -16,30 +16,31 @@ use crate::service::made_stale;
 const ENTRIES: &str = "alacena 2026-11-23 cache entries in a shared store";
 
 /// The backend that the configuration names.
-pub(super) async fn backend(config: &Config, database: &Database) -> Result<Arc<dyn CacheBackend>> {
+pub(super) async fn backend(
+    config: &Config,
+    database: &Database,
+    clock: &Arc<dyn Clock>,
+) -> Result<Arc<dyn CacheBackend>> {
     let memory = || Arc::new(MemoryBackend::new(config.cache.memory.capacity.as_u64()));
     Ok(match config.cache.backend {
         BackendKind::Off => Arc::new(NullBackend::new()),
         BackendKind::Memory => memory(),
         BackendKind::Redis => {
-            let near = memory();
-            let far = redis(config, database, &near).await?;
-            Arc::new(TieredBackend::far_first(near, far))
+            let far = redis(config, database, clock).await?;
+            Arc::new(TieredBackend::far_first(memory(), far))
         }
         BackendKind::Tiered => {
-            let near = memory();
-            let far = redis(config, database, &near).await?;
-            Arc::new(TieredBackend::near_first(near, far))
+            let far = redis(config, database, clock).await?;
+            Arc::new(TieredBackend::near_first(memory(), far))
         }
     })
 }
 
-/// The Redis that the configuration names, which need not be there. Recovering it empties `near`
-/// (recovery rule 6).
+/// The Redis that the configuration names, which need not be there.
 async fn redis(
     config: &Config,
     database: &Database,
-    near: &Arc<MemoryBackend>,
+    clock: &Arc<dyn Clock>,
 ) -> Result<Arc<RedisBackend>> {
     let RedisConfig {
         url,
@@ -54,6 +55,7 @@ async fn redis(
         connect_timeout,
         budget,
         lease,
+        max_entry,
     } = &config.cache.redis;
     let given = |text: &str| (!text.is_empty()).then(|| text.to_owned());
     let server = if url.is_empty() {
@@ -76,11 +78,11 @@ async fn redis(
         budget: *budget,
         pool_size: *pool_size,
         lease: *lease,
+        max_entry: usize::try_from(max_entry.as_u64()).unwrap_or(usize::MAX),
         secret: blake3::derive_key(ENTRIES, config.auth.jwt_secret.expose_secret().as_bytes()),
     };
-    let near = Arc::clone(near);
     let log = Arc::new(Log::new(database.clone(), made_stale));
-    let redis = RedisBackend::new(&settings, log, move || near.distrust());
+    let redis = RedisBackend::new(&settings, log, Arc::clone(clock));
     let redis = redis.context("cache.redis")?;
     // So that a Redis that is there is used from the first request on.
     redis.tried().await;

@@ -2,6 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 
 use super::change::Change;
 use super::clock::Timestamp;
@@ -19,6 +20,7 @@ pub struct Ticket {
     key: Key,
     epoch: u128,
     order: u64,
+    stamp: Bytes,
     lease: Option<Lease>,
     far: Option<Box<Ticket>>,
 }
@@ -41,9 +43,15 @@ impl Ticket {
             key,
             epoch,
             order,
+            stamp: Bytes::new(),
             lease: None,
             far: None,
         }
+    }
+
+    /// For backends: the same ticket with the version tags that the entry will carry.
+    pub fn stamped(self, stamp: Bytes) -> Self {
+        Self { stamp, ..self }
     }
 
     /// For backends: the same ticket, for a term.
@@ -89,6 +97,11 @@ impl Ticket {
     /// What was loaded under a later ticket is not overwritten under an earlier one.
     pub fn order(&self) -> u64 {
         self.order
+    }
+
+    /// The version tags that an entry stored under it carries.
+    pub fn stamp(&self) -> &Bytes {
+        &self.stamp
     }
 
     /// Its term, or its far one's.
@@ -187,7 +200,7 @@ pub struct BackendStats {
 }
 
 /// A server that instances share, and what went to it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct FarStats {
     /// Bytes that it takes, with all that anybody keeps there. 0 while it is not asked.
     pub used_memory: u64,
@@ -199,6 +212,8 @@ pub struct FarStats {
     pub failures: u64,
     /// Entries that were not what this service had stored there. They were refused and removed.
     pub forged: u64,
+    /// What it removes when it is full (`maxmemory-policy`), if it may become full.
+    pub eviction_policy: Option<Arc<str>>,
 }
 
 /// Where entries are kept.
@@ -222,6 +237,11 @@ pub trait CacheBackend: Send + Sync + 'static {
 
     /// Whether the backend keeps anything at all at present.
     fn is_available(&self) -> bool;
+
+    /// Whether it may answer reads of this key at present.
+    fn serves(&self, _: &Key) -> bool {
+        self.is_available()
+    }
 
     /// Why it does less than it could, if it does.
     fn trouble(&self) -> Option<Arc<str>> {

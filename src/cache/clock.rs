@@ -1,6 +1,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rustix::time::{ClockId, clock_gettime};
 
 /// A point in time, in milliseconds since the Unix epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -43,12 +45,22 @@ pub trait Clock: Send + Sync + 'static {
     fn now(&self) -> Timestamp;
 }
 
-/// Wall time that never jumps: the system's time when it was made, plus what has passed since by
-/// the monotonic clock. A clock set back an hour must not give entries another hour to live.
+/// Wall time that never jumps: the system's time when it was made, plus what has passed since. A clock
+/// set back an hour must not give entries another hour to live, and neither must a machine that was
+/// suspended for an hour: so time is measured by `CLOCK_BOOTTIME`, which goes on meanwhile, where
+/// `CLOCK_MONOTONIC` stands still.
 #[derive(Debug)]
 pub struct SystemClock {
     epoch: Duration,
-    started: Instant,
+    started: Duration,
+}
+
+/// The time since the machine was started, with the time for which it was suspended.
+fn since_boot() -> Duration {
+    let time = clock_gettime(ClockId::Boottime);
+    let seconds = u64::try_from(time.tv_sec).unwrap_or_default();
+    let nanos = u32::try_from(time.tv_nsec).unwrap_or_default();
+    Duration::new(seconds, nanos)
 }
 
 impl SystemClock {
@@ -58,7 +70,7 @@ impl SystemClock {
             epoch: SystemTime::now()
                 .duration_since(UNIX_EPOCH)
                 .unwrap_or_default(),
-            started: Instant::now(),
+            started: since_boot(),
         }
     }
 }
@@ -71,7 +83,7 @@ impl Default for SystemClock {
 
 impl Clock for SystemClock {
     fn now(&self) -> Timestamp {
-        Timestamp::from_millis(0) + self.epoch + self.started.elapsed()
+        Timestamp::from_millis(0) + self.epoch + since_boot().saturating_sub(self.started)
     }
 }
 

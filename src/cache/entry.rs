@@ -53,6 +53,29 @@ impl Entry {
         }
     }
 
+    /// The same entry by a clock that is so many milliseconds ahead.
+    pub(super) fn on_clock_ahead(self, millis: i64) -> Self {
+        let moved =
+            |time: Timestamp| Timestamp::from_millis(time.millis().saturating_add_signed(millis));
+        Self {
+            stored: moved(self.stored),
+            refresh_from: moved(self.refresh_from),
+            fresh_until: moved(self.fresh_until),
+            keep_until: moved(self.keep_until),
+            ..self
+        }
+    }
+
+    /// The same entry, which no clock puts into the future: at `now` it lives no longer than it was to
+    /// live when it was stored.
+    pub(super) fn clamped(self, now: Timestamp) -> Self {
+        let ahead = i64::try_from(self.stored.since(now).as_millis()).unwrap_or(i64::MAX);
+        match ahead {
+            0 => self,
+            ahead => self.on_clock_ahead(-ahead),
+        }
+    }
+
     /// The bytes; `None` says that the source was asked and had nothing.
     pub fn value(&self) -> Option<&Bytes> {
         self.value.as_ref()

@@ -57,8 +57,8 @@ impl TieredBackend {
         }
     }
 
-    fn reads_near(&self) -> bool {
-        self.reads == NearReads::Always || !self.far.is_available()
+    fn reads_near(&self, key: &Key) -> bool {
+        self.reads == NearReads::Always || !self.far.serves(key)
     }
 
     /// Copies what far has, unless near has just that.
@@ -85,7 +85,7 @@ impl CacheBackend for TieredBackend {
     }
 
     fn peek(&self, key: &Key, now: Timestamp) -> Option<Entry> {
-        if self.reads_near() {
+        if self.reads_near(key) {
             self.near.peek(key, now)
         } else {
             None
@@ -95,7 +95,7 @@ impl CacheBackend for TieredBackend {
     async fn lookup(&self, key: &Key, mode: Mode, now: Timestamp) -> Lookup {
         // The near ticket before anything else (rule 7).
         let (copy, near) = match self.near.lookup(key, mode, now).await {
-            Lookup::Hit(entry, tier) if self.reads_near() => return Lookup::Hit(entry, tier),
+            Lookup::Hit(entry, tier) if self.reads_near(key) => return Lookup::Hit(entry, tier),
             // While far is trusted, what near has is only worth being compared with.
             Lookup::Hit(entry, _) => (Some(entry), self.near.ticket(key).await),
             Lookup::Stale(entry, _, ticket) => (Some(entry), ticket),
@@ -117,7 +117,7 @@ impl CacheBackend for TieredBackend {
                     return Lookup::Hit(entry, Tier::Near);
                 }
                 // It may have come to be distrusted meanwhile.
-                let copy = copy.filter(|_| self.reads_near());
+                let copy = copy.filter(|_| self.reads_near(key));
                 if let (Some(copy), Mode::Read) = (&copy, mode)
                     && copy.is_fresh(now)
                 {
@@ -173,7 +173,7 @@ impl CacheBackend for TieredBackend {
             None => (None, None),
         };
         // Near writes through what far does. Where far is not asked, near is on its own.
-        let is_alone = far.is_none() && !self.far.is_available();
+        let is_alone = far.is_none() && change.written().is_none_or(|key| !self.far.serves(key));
         let is_through = far.is_some();
         // Far first (rule 7). If it does not confirm, it distrusts itself before it says so: the
         // distrust before the near void, and that before the acknowledgement (recovery rule 4).
@@ -203,7 +203,8 @@ impl CacheBackend for TieredBackend {
     }
 
     async fn exists(&self, key: &Key, now: Timestamp) -> bool {
-        (self.reads_near() && self.near.exists(key, now).await) || self.far.exists(key, now).await
+        (self.reads_near(key) && self.near.exists(key, now).await)
+            || self.far.exists(key, now).await
     }
 
     async fn sample(&self, most: usize) -> Vec<Key> {

@@ -232,6 +232,7 @@ pub struct RedisConfig {
     pub budget: Duration,
     #[serde(with = "humantime_serde")]
     pub lease: Duration,
+    pub max_entry: ByteSize,
 }
 
 /// How the Redis is run.

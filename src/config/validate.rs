@@ -142,6 +142,12 @@ pub(super) fn validate(config: &Config, profile: &Profile) -> Result<(), Refusal
     if cache.log.rows < 100 {
         return refuse("cache.log.rows", "must be at least 100".into());
     }
+    if !(64 << 10..=512 << 20).contains(&cache.redis.max_entry.as_u64()) {
+        return refuse(
+            "cache.redis.max_entry",
+            "must be from 64KiB to 512MiB".into(),
+        );
+    }
     if cache.redis.budget < MIN_BUDGET {
         return refuse("cache.redis.budget", "must be at least 1ms".into());
     }

@@ -106,6 +106,11 @@ pub(super) struct Stats {
     redis_failures: u64,
     /// Entries in Redis that this service had not stored there. They were refused and removed.
     redis_forged: u64,
+    /// What Redis removes when it is full (`maxmemory-policy`), if it has a limit. `volatile-lru` and
+    /// `volatile-ttl` are recommended: they remove entries only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "volatile-lru")]
+    redis_eviction_policy: Option<String>,
     /// Every change before this position of the change log is applied here; 0 without a cache.
     log_position: u64,
     /// Milliseconds since the change log was looked at.
@@ -148,7 +153,7 @@ impl Stats {
         let callers = sessions.stats();
         let backend_trouble = cache.backend_trouble();
         let trouble = cache.log_trouble().or_else(|| backend_trouble.clone());
-        let far = backend.far.unwrap_or_default();
+        let far = backend.far.clone().unwrap_or_default();
         let used_memory = match far.used_memory {
             0 => backend.used_memory,
             of_redis => of_redis,
@@ -185,6 +190,7 @@ impl Stats {
             redis_commands: far.commands,
             redis_failures: far.failures,
             redis_forged: far.forged,
+            redis_eviction_policy: far.eviction_policy.as_deref().map(str::to_owned),
             log_position: log_position.number(),
             log_age_ms: u64::try_from(log_age.as_millis()).unwrap_or(u64::MAX),
             log_changes: done.log_entries,

@@ -149,7 +149,7 @@ impl Collector for Snapshot {
                 *queries,
             ),
         ];
-        let far = backend.far.unwrap_or_default();
+        let far = backend.far.clone().unwrap_or_default();
         let far = [
             (
                 "alacena_redis_commands",

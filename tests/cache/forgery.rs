@@ -1,7 +1,9 @@
 //! A Redis that lies: entries that this service did not store under that key.
 
-use alacena::cache::{CacheBackend, Change};
-use alacena_lab::contract::source::{START, page, row};
+use std::time::Duration;
+
+use alacena::cache::{CacheBackend, Change, Lookup, Mode};
+use alacena_lab::contract::source::{PAGES, POLICY, START, page, row};
 use bytes::Bytes;
 
 use crate::support::{REDIS, Settings, ask, fill, hit};
@@ -66,13 +68,67 @@ async fn an_entry_of_another_key_or_service_is_refused() {
     assert_eq!(stats.forged, 2);
 }
 
+/// What someone who can write to Redis kept of an entry: under other version tags it is nothing.
+#[tokio::test]
+async fn an_entry_is_bound_to_the_tags_it_was_stored_under() {
+    let settings = Settings::at(&REDIS);
+    let far = settings.far().await;
+    fill(&far, &page(1), "admin").await;
+    let name = settings.entry(&page(1));
+    let kept = format!("{name}:kept");
+    ask(&REDIS, &["COPY", &name, &kept]);
+    let change = Change::of(page(1)).and_group(PAGES);
+    let _ = far.void(&change, None).await;
+    fill(&far, &page(1), "user").await;
+    // The old entry behind the present tags.
+    let forge = "local kept, tags = redis.call('GET', KEYS[1]), redis.call('GET', KEYS[2])
+        local length = tonumber(ARGV[1])
+        redis.call('SET', KEYS[2], tags:sub(1, length) .. kept:sub(length + 1))";
+    let length = (STAMP + 16).to_string();
+    ask(&REDIS, &["EVAL", forge, "2", &kept, &name, &length]);
+    assert_eq!(hit(&far, &page(1)).await, None);
+    assert_eq!(far.stats().await.far.expect("it has a Redis").forged, 1);
+    // And with its own tags, which are not the present ones any more.
+    ask(&REDIS, &["COPY", &kept, &name, "REPLACE"]);
+    assert_eq!(hit(&far, &page(1)).await, None);
+}
+
+/// What remains: an entry of a key without a group can be put back as it was stored. Its times are
+/// authenticated too, so it answers no longer than it would have.
+#[tokio::test]
+async fn an_entry_that_is_put_back_answers_until_its_own_time_and_no_longer() {
+    let settings = Settings::at(&REDIS);
+    let far = settings.far().await;
+    fill(&far, &row(1), "admin").await;
+    let name = settings.entry(&row(1));
+    let kept = format!("{name}:kept");
+    ask(&REDIS, &["COPY", &name, &kept]);
+    let _ = far.void(&Change::of(row(1)), None).await;
+    assert_eq!(hit(&far, &row(1)).await, None);
+    ask(&REDIS, &["COPY", &kept, &name, "REPLACE"]);
+    ask(&REDIS, &["PERSIST", &name]);
+    let answers = async |now| far.lookup(&row(1), Mode::Read, now).await;
+    let last = START + (POLICY.ttl - Duration::from_millis(1));
+    assert!(matches!(answers(last).await, Lookup::Hit(..)));
+    assert!(matches!(
+        answers(START + POLICY.ttl).await,
+        Lookup::Stale(..)
+    ));
+    let over = START + POLICY.ttl + POLICY.stale_limit;
+    assert!(matches!(answers(over).await, Lookup::Miss(_)));
+    // Dropping the namespace ends it at once: `DELETE /cache/clear` where a clear cannot reach it, a
+    // recovery, a new secret.
+    ask(&REDIS, &["DEL", &settings.token()]);
+    assert!(matches!(answers(START).await, Lookup::Miss(_)));
+}
+
 #[tokio::test]
 async fn an_entry_of_another_format_is_not_even_looked_at() {
     let settings = Settings::at(&REDIS);
     let far = settings.far().await;
     fill(&far, &row(1), "x").await;
     let name = settings.entry(&row(1));
-    let other_format = name.replace(":2:log:", ":1:log:");
+    let other_format = name.replace(":3:log:", ":2:log:");
     assert_ne!(name, other_format);
     ask(&REDIS, &["RENAME", &name, &other_format]);
     assert_eq!(hit(&far, &row(1)).await, None);

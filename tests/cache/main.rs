@@ -1,9 +1,12 @@
 //! Every backend, put to the contract that `lab/` holds; and what only those with a Redis must keep.
 
 mod clearing;
+mod clocks;
 mod following;
 mod forgery;
 mod leases;
+mod limits;
+mod other_data;
 mod probation;
 mod support;
 mod trust;

@@ -4,24 +4,33 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use alacena::cache::{CacheBackend, Mode, RedisBackend};
+use alacena::cache::{CacheBackend, ChangeLog, LogUnavailable, Mode, Replay, Watermark};
 use alacena_lab::contract::source::{START, row};
 use alacena_lab::proxy::{Direction, Fault, Proxy};
+use async_trait::async_trait;
 
 use crate::support::{NoLog, Settings, is_trusted, own_redis};
 
-/// Each time that Redis comes to be trusted empties near.
+/// A log that counts how often a recovery has come to read it.
+#[derive(Default)]
+struct CountedLog(AtomicUsize);
+
+#[async_trait]
+impl ChangeLog for CountedLog {
+    async fn replay(&self, since: Option<&Watermark>) -> Result<Replay, LogUnavailable> {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        NoLog.replay(since).await
+    }
+}
+
+/// Each time that Redis comes to be trusted costs a replay of the log, and requests the wait for its loss.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_redis_whose_connections_do_not_last_is_not_trusted_time_and_again() {
     let redis = own_redis().await;
     let proxy = Proxy::start(redis.address()).await.expect("a proxy");
     let settings = Settings::at_url(&format!("redis://{}", proxy.address()));
-    let emptied = Arc::new(AtomicUsize::new(0));
-    let counted = Arc::clone(&emptied);
-    let backend = RedisBackend::new(&settings.0, Arc::new(NoLog), move || {
-        counted.fetch_add(1, Ordering::SeqCst);
-    });
-    let backend = backend.expect("good settings");
+    let log = Arc::<CountedLog>::default();
+    let backend = settings.log(log.clone()).untried();
     is_trusted(&backend).await;
     // Shorter than the shortest probation.
     let life = Duration::from_millis(60);
@@ -31,12 +40,8 @@ async fn a_redis_whose_connections_do_not_last_is_not_trusted_time_and_again() {
         backend.lookup(&row(1), Mode::Read, START).await;
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    assert_eq!(
-        emptied.load(Ordering::SeqCst),
-        1,
-        "when it was first trusted"
-    );
+    assert_eq!(log.0.load(Ordering::SeqCst), 1, "when it was first trusted");
     proxy.heal();
     is_trusted(&backend).await;
-    assert_eq!(emptied.load(Ordering::SeqCst), 2);
+    assert_eq!(log.0.load(Ordering::SeqCst), 2);
 }

@@ -1,17 +1,19 @@
 //! Backends on real servers, and a look at what they store there.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 use alacena::cache::{
-    CacheBackend, ChangeLog, Entry, Filled, Key, LogUnavailable, Lookup, MemoryBackend, Mode,
-    Position, RedisBackend, RedisServer, RedisSettings, Replay, Ticket, TieredBackend, Watermark,
+    CacheBackend, Change, ChangeLog, Clock, Entry, Filled, Key, LogBatch, LogEntry, LogUnavailable,
+    Lookup, MemoryBackend, Mode, Position, RedisBackend, RedisServer, RedisSettings, Replay, Stale,
+    SystemClock, Ticket, TieredBackend, Watermark,
 };
 use alacena_lab::contract::source::{POLICY, START};
 use alacena_lab::servers::Redis;
 use async_trait::async_trait;
 use bytes::Bytes;
+use tokio::task::block_in_place;
 
 /// One server for all, which ends with this process: each backend has a namespace of its own.
 pub(crate) static REDIS: LazyLock<Redis> = LazyLock::new(|| Redis::start().expect("Redis starts"));
@@ -69,9 +71,78 @@ impl ChangeLog for NoLog {
     }
 }
 
+/// A log in which nothing has changed since a watermark, once the test lets it say so.
+pub(crate) struct HeldLog {
+    /// One message for each recovery that has come to read the log.
+    reached: std::sync::mpsc::Sender<()>,
+    may_answer: Mutex<std::sync::mpsc::Receiver<()>>,
+    changed: Mutex<Vec<LogEntry>>,
+}
+
+/// The test's end of a [`HeldLog`].
+pub(crate) struct LogHolder {
+    pub(crate) log: Arc<HeldLog>,
+    reached: std::sync::mpsc::Receiver<()>,
+    answer: std::sync::mpsc::Sender<()>,
+}
+
+impl LogHolder {
+    pub(crate) fn new() -> Self {
+        let (reached, at_log) = std::sync::mpsc::channel();
+        let (answer, may_answer) = std::sync::mpsc::channel();
+        let log = Arc::new(HeldLog {
+            reached,
+            may_answer: Mutex::new(may_answer),
+            changed: Mutex::default(),
+        });
+        Self {
+            log,
+            reached: at_log,
+            answer,
+        }
+    }
+
+    /// Waits until a recovery reads the log.
+    pub(crate) fn reached(&self) {
+        block_in_place(|| self.reached.recv()).expect("the recovery goes on");
+    }
+
+    /// Lets the next reading end, or the present one.
+    pub(crate) fn answer(&self) {
+        self.answer.send(()).expect("the recovery goes on");
+    }
+
+    /// Writes a change, which readings that began before do not tell.
+    pub(crate) fn write(&self, position: u64, change: Change) {
+        let entry = LogEntry {
+            position: Position::new(position),
+            stale: Stale::Change(change),
+        };
+        self.log.changed.lock().expect("no panic").push(entry);
+    }
+}
+
+#[async_trait]
+impl ChangeLog for HeldLog {
+    async fn replay(&self, since: Option<&Watermark>) -> Result<Replay, LogUnavailable> {
+        let until = Watermark::new(Position::new(1), "of the test");
+        let entries = self.changed.lock().expect("no panic").clone();
+        self.reached.send(()).expect("the test goes on");
+        block_in_place(|| self.may_answer.lock().expect("no panic").recv())
+            .map_err(|_| LogUnavailable("the test is over".into()))?;
+        Ok(match since {
+            Some(_) => Replay::Since(LogBatch { entries, until }),
+            None => Replay::Unknown {
+                why: "there is no watermark".into(),
+                end: until,
+            },
+        })
+    }
+}
+
 /// How backends of a test are made. All that one `Settings` makes are instances of one service.
 #[derive(Clone)]
-pub(crate) struct Settings(pub(crate) RedisSettings, Arc<dyn ChangeLog>);
+pub(crate) struct Settings(pub(crate) RedisSettings, Arc<dyn ChangeLog>, Arc<dyn Clock>);
 
 impl Settings {
     pub(crate) fn at(server: &Redis) -> Self {
@@ -89,14 +160,21 @@ impl Settings {
             pool_size: 2,
             log: "log".to_owned(),
             lease: Duration::from_secs(60),
+            max_entry: 512 << 10,
             secret: [7; 32],
         };
-        Self(settings, Arc::new(NoLog))
+        Self(settings, Arc::new(NoLog), Arc::new(SystemClock::new()))
     }
 
     /// What is made of this follows a log.
     pub(crate) fn log(mut self, log: Arc<dyn ChangeLog>) -> Self {
         self.1 = log;
+        self
+    }
+
+    /// What is made of this has this clock.
+    pub(crate) fn clock(mut self, clock: impl Clock) -> Self {
+        self.2 = Arc::new(clock);
         self
     }
 
@@ -112,7 +190,9 @@ impl Settings {
 
     /// Redis alone.
     pub(crate) async fn far(&self) -> RedisBackend {
-        self.connected(|| ()).await
+        let backend = self.untried();
+        backend.tried().await;
+        backend
     }
 
     pub(crate) async fn redis(&self) -> TieredBackend {
@@ -127,21 +207,18 @@ impl Settings {
 
     async fn two_tiers(&self) -> (Arc<MemoryBackend>, Arc<RedisBackend>) {
         let near = Arc::new(MemoryBackend::new(64 << 20));
-        let emptied = Arc::clone(&near);
-        let far = self.connected(move || emptied.distrust()).await;
-        (near, Arc::new(far))
+        (near, Arc::new(self.far().await))
     }
 
-    async fn connected(&self, forget_copies: impl Fn() + Send + Sync + 'static) -> RedisBackend {
-        let log = Arc::clone(&self.1);
-        let backend = RedisBackend::new(&self.0, log, forget_copies).expect("good settings");
-        backend.tried().await;
-        backend
+    /// Redis alone, which it is not yet known whether it can be used.
+    pub(crate) fn untried(&self) -> RedisBackend {
+        let (log, clock) = (Arc::clone(&self.1), Arc::clone(&self.2));
+        RedisBackend::new(&self.0, log, clock).expect("good settings")
     }
 
     /// What something is called in Redis.
     pub(crate) fn name(&self, kind: &str, rest: &str) -> String {
-        format!("{}:2:log:{kind}:{rest}", self.0.namespace)
+        format!("{}:3:log:{kind}:{rest}", self.0.namespace)
     }
 
     pub(crate) fn entry(&self, key: &Key) -> String {
@@ -153,11 +230,11 @@ impl Settings {
     }
 
     pub(crate) fn token(&self) -> String {
-        format!("{}:2:log:token", self.0.namespace)
+        format!("{}:3:log:token", self.0.namespace)
     }
 
     pub(crate) fn watermark(&self) -> String {
-        format!("{}:2:log:watermark", self.0.namespace)
+        format!("{}:3:log:watermark", self.0.namespace)
     }
 }
 
@@ -166,7 +243,7 @@ pub(crate) fn entry(value: &'static str) -> Entry {
 }
 
 /// The ticket that a miss comes with.
-pub(crate) async fn miss(backend: &impl CacheBackend, key: &Key) -> Ticket {
+pub(crate) async fn miss(backend: &(impl CacheBackend + ?Sized), key: &Key) -> Ticket {
     match backend.lookup(key, Mode::Read, START).await {
         Lookup::Miss(Some(ticket)) => ticket,
         found => panic!("{key:?} was to be a miss with a ticket, and is {found:?}"),
@@ -174,7 +251,7 @@ pub(crate) async fn miss(backend: &impl CacheBackend, key: &Key) -> Ticket {
 }
 
 /// What a hit answers.
-pub(crate) async fn hit(backend: &impl CacheBackend, key: &Key) -> Option<Bytes> {
+pub(crate) async fn hit(backend: &(impl CacheBackend + ?Sized), key: &Key) -> Option<Bytes> {
     match backend.lookup(key, Mode::Read, START).await {
         Lookup::Hit(entry, _) => entry.value().cloned(),
         _ => None,
@@ -182,13 +259,13 @@ pub(crate) async fn hit(backend: &impl CacheBackend, key: &Key) -> Option<Bytes>
 }
 
 /// Stores a value as a reader does.
-pub(crate) async fn fill(backend: &impl CacheBackend, key: &Key, value: &'static str) {
+pub(crate) async fn fill(backend: &(impl CacheBackend + ?Sized), key: &Key, value: &'static str) {
     let ticket = miss(backend, key).await;
     assert_eq!(backend.fill(ticket, entry(value)).await, Filled::Stored);
 }
 
 /// Waits until the backend trusts its Redis.
-pub(crate) async fn is_trusted(backend: &impl CacheBackend) {
+pub(crate) async fn is_trusted(backend: &(impl CacheBackend + ?Sized)) {
     eventually("Redis is trusted", || backend.trouble().is_none()).await;
 }
 

@@ -534,6 +534,7 @@ impl CacheBackend for MemcachedBackend {
                 commands: self.server.commands.load(Ordering::Relaxed),
                 failures: self.server.failures.load(Ordering::Relaxed),
                 forged: self.forged.load(Ordering::Relaxed),
+                ..FarStats::default()
             }),
             ..BackendStats::default()
         }

@@ -250,10 +250,11 @@ impl Play {
                     Change::of(key(index))
                 };
                 let through = ticket.map(|ticket| (ticket, entry(number, deletes)));
-                // So may one that has found out by itself that something was lost.
+                // So may one that has found out by itself that something was lost, or does so now.
                 let is_in_doubt = self.is_distrusted || self.backend.trouble().is_some();
                 let voided = self.backend.void(&change, through).await;
-                assert!(voided != Voided::Unconfirmed || is_in_doubt);
+                let finds_out = || self.backend.trouble().is_some();
+                assert!(voided != Voided::Unconfirmed || is_in_doubt || finds_out());
                 self.writes[index][number].acknowledged = Some(self.now);
                 Writer::Idle
             }

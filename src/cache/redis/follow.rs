@@ -3,8 +3,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use deadpool_redis::redis::Value;
-
 use super::link::{Generation, Link, NoAnswer};
 use super::names::Names;
 use super::script::{Call, Script};
@@ -13,11 +11,8 @@ use crate::cache::log::{LogBatch, LogEntry, Position, Stale};
 /// How many entries of the log one script voids: others wait for it.
 const AT_ONCE: usize = 200;
 
-/// What a script answers that found another watermark than it may rely on.
-const BEHIND: i64 = -1;
-
-/// Voids a batch in a Redis whose watermark must be at least `seen`, and moves it. Each script may take
-/// up to `limit`.
+/// Invalidates a batch in a Redis whose watermark must be at least `seen`, and moves it. Each script may
+/// take up to `limit`.
 pub(super) async fn apply(
     link: &Link,
     generation: &Arc<Generation>,
@@ -26,38 +21,50 @@ pub(super) async fn apply(
     seen: Position,
     limit: Duration,
 ) -> Result<(), NoAnswer> {
-    let history = generation.history().unwrap_or_default();
-    for call in calls(names, batch, seen, history) {
-        match link.call_on(generation, &call, limit).await? {
-            Value::Int(BEHIND) => return Err(NoAnswer::Changed),
-            Value::Int(position) => generation.saw(Position::new(position.unsigned_abs())),
-            _ => return Err(link.senseless()),
-        }
+    let chunks: Vec<&[LogEntry]> = batch.entries.chunks(AT_ONCE).collect();
+    // Without entries there is still a watermark to move, which the last script does.
+    let last = chunks.len().max(1);
+    for number in 1..=last {
+        let entries = chunks.get(number - 1).copied().unwrap_or_default();
+        let watermark = if number == last {
+            batch.until.text()
+        } else {
+            ""
+        };
+        let call = Script::Apply.call();
+        let call = apply_entries(
+            fenced(call, names, generation, seen),
+            names,
+            entries,
+            watermark,
+        );
+        let answer = link.call_on(generation, &call, limit).await?;
+        let position = link.acknowledged(generation, answer)?;
+        generation.saw(Position::new(position.unsigned_abs()));
     }
     Ok(())
 }
 
-/// The calls that void a batch, for a Redis whose watermark is known to be at least `seen`. The last
-/// one moves it.
-fn calls(names: &Names, batch: &LogBatch, seen: Position, history: &str) -> Vec<Call> {
-    let chunks: Vec<&[LogEntry]> = batch.entries.chunks(AT_ONCE).collect();
-    // Without entries there is still a watermark to move.
-    let last = chunks.len().max(1);
-    (1..=last)
-        .map(|number| {
-            let entries = chunks.get(number - 1).copied().unwrap_or_default();
-            let watermark = if number == last {
-                batch.until.text()
-            } else {
-                ""
-            };
-            call(names, entries, [&seen.to_string(), history, watermark])
-        })
-        .collect()
+/// Begins the call of a script that invalidates, with what its fence checks.
+pub(super) fn fenced(call: Call, names: &Names, generation: &Generation, seen: Position) -> Call {
+    begin(call, names, generation)
+        .bytes(generation.history().unwrap_or_default())
+        .number(seen.number())
+        .number(generation.acknowledged())
 }
 
-/// `how`: the least that the watermark must be, the history, and the new watermark.
-fn call(names: &Names, entries: &[LogEntry], how: [&str; 3]) -> Call {
+/// The same with a fence that checks nothing, for before a recovery.
+pub(super) fn unfenced(call: Call, names: &Names, generation: &Generation) -> Call {
+    begin(call, names, generation).bytes("").bytes("").bytes("")
+}
+
+fn begin(call: Call, names: &Names, generation: &Generation) -> Call {
+    call.key(generation.sequence().to_owned())
+        .key(names.watermark().to_owned())
+        .key(names.voided().to_owned())
+}
+
+fn apply_entries(call: Call, names: &Names, entries: &[LogEntry], watermark: &str) -> Call {
     let (mut keys, mut positions) = (Vec::new(), Vec::new());
     let (mut groups, mut group_positions) = (Vec::new(), Vec::new());
     for LogEntry { position, stale } in entries {
@@ -73,16 +80,8 @@ fn call(names: &Names, entries: &[LogEntry], how: [&str; 3]) -> Call {
             group_positions.push(*position);
         }
     }
-    let call = Script::Apply
-        .call()
-        .key(names.watermark().to_owned())
-        .key(names.voided().to_owned())
-        .keys(keys)
-        .keys(groups);
-    let call = how
-        .into_iter()
-        .fold(call, Call::bytes)
-        .number(positions.len() as u64);
+    let call = call.keys(keys).keys(groups).bytes(watermark);
+    let call = call.number(positions.len() as u64);
     let positions = positions.into_iter().chain(group_positions);
     positions.fold(call, |call, position| call.number(position.number()))
 }

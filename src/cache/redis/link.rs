@@ -1,14 +1,15 @@
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwapOption;
 use deadpool_redis::redis::aio::MultiplexedConnection;
 use deadpool_redis::redis::{
-    AsyncConnectionConfig, Cmd, ErrorKind, RedisError, ServerErrorKind, Value,
+    AsyncConnectionConfig, Cmd, ErrorKind, RedisError, ServerErrorKind, Value, from_redis_value,
 };
 use deadpool_redis::{Connection, Manager, Pool, PoolError, Runtime, TimeoutType};
 use futures_util::future::try_join_all;
+use parking_lot::Mutex;
 use tokio::time::timeout;
 
 use super::script::Call;
@@ -17,6 +18,12 @@ use crate::cache::breaker::{Breaker, Failure};
 use crate::cache::budget::Wait;
 use crate::cache::log::Position;
 use crate::cache::stats::{ShardedCounter, increment};
+
+/// What a script answers that found other data than its sender knows.
+const OTHER_DATA: i64 = -1;
+
+/// Clocks that differ by less are taken for equal, so that a time read back is the one that was stored.
+const CLOCK_TOLERANCE: i64 = 1000;
 
 /// How many commands may wait to be written to a connection before their senders feel it.
 const QUEUE: usize = 1024;
@@ -32,7 +39,13 @@ pub(super) struct Link {
     connect_timeout: Duration,
     budget: Duration,
     breaker: Breaker,
+    /// What it is called in the log.
+    store: String,
     generation: ArcSwapOption<Generation>,
+    /// How far the clock of Redis is ahead of this process's, in milliseconds.
+    clock_offset: AtomicI64,
+    /// What Redis removes when it is full, if it may become full.
+    eviction_policy: Mutex<Option<Arc<str>>>,
     commands: ShardedCounter,
     failures: AtomicU64,
 }
@@ -44,6 +57,11 @@ pub(super) struct Generation {
     next: AtomicUsize,
     /// Nothing is asked on connections that no recovery has been over.
     is_recovered: AtomicBool,
+    /// The name in Redis of the sequence number of this epoch, which each invalidation advances.
+    sequence: String,
+    /// The greatest sequence number that was acknowledged. Data in which it is lower, or missing, is
+    /// other data: a backup, another database or server.
+    acknowledged: AtomicU64,
     /// The position of the watermark that was last seen there.
     seen: AtomicU64,
     /// What Redis called its data's history when it was connected to.
@@ -71,6 +89,21 @@ impl Generation {
         self.seen.fetch_max(position.number(), Ordering::SeqCst);
     }
 
+    /// Where the sequence number is kept.
+    pub(super) fn sequence(&self) -> &str {
+        &self.sequence
+    }
+
+    /// The least that the sequence number must be now.
+    pub(super) fn acknowledged(&self) -> u64 {
+        self.acknowledged.load(Ordering::SeqCst)
+    }
+
+    /// Redis acknowledged an invalidation with this sequence number.
+    pub(super) fn acknowledge(&self, number: u64) {
+        self.acknowledged.fetch_max(number, Ordering::SeqCst);
+    }
+
     fn connection(&self) -> MultiplexedConnection {
         let next = self.next.fetch_add(1, Ordering::Relaxed);
         self.connections[next % self.connections.len()].clone()
@@ -86,12 +119,30 @@ pub(super) enum NoAnswer {
     /// Redis did nothing.
     #[error("it lacks the script")]
     NoScript,
-    /// It is not the Redis that it was: its watermark is lost or behind, or it was made a replica.
-    #[error("it has forgotten something, or is another")]
+    /// It is not the data set that it was: the sequence number or the watermark is missing or too low, or
+    /// the replication id is another.
+    #[error("it lost data, or is a different server")]
     Changed,
-    /// Redis refused, or nobody knows whether it obeyed.
+    /// Redis refused.
     #[error("{0}")]
     Failed(String),
+    /// It did not answer in time.
+    #[error("no answer within {0:.0?}")]
+    Late(Duration),
+    /// The connection was lost.
+    #[error("connection lost: {0}")]
+    Lost(String),
+}
+
+/// What a command that fails says of the store.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Blame {
+    /// That it fails.
+    Store,
+    /// The same, unless the answer was merely late: it was not waited for long.
+    StoreUnlessLate,
+    /// Nothing: a large value was sent.
+    Value,
 }
 
 impl Link {
@@ -116,7 +167,10 @@ impl Link {
             connect_timeout: settings.connect_timeout,
             budget: settings.budget,
             breaker: Breaker::new(settings.server.to_string()),
+            store: settings.server.to_string(),
             generation: ArcSwapOption::empty(),
+            clock_offset: AtomicI64::new(0),
+            eviction_policy: Mutex::new(None),
             commands: ShardedCounter::new(),
             failures: AtomicU64::new(0),
         })
@@ -131,20 +185,32 @@ impl Link {
     /// half is kept for its void.
     pub(super) async fn ask(&self, command: &Cmd) -> Result<Value, NoAnswer> {
         let generation = self.trusted()?;
-        self.send_on_budget(&generation, command, self.share())
+        self.send_on_budget(&generation, command, self.share(), Blame::Store)
             .await
     }
 
-    /// Asks for several values at once.
-    pub(super) async fn ask_for(&self, command: &Cmd) -> Result<Vec<Value>, NoAnswer> {
-        let answer = self.ask(command).await?;
+    /// Asks for several values at once, of these connections.
+    pub(super) async fn ask_for(
+        &self,
+        generation: &Arc<Generation>,
+        command: &Cmd,
+    ) -> Result<Vec<Value>, NoAnswer> {
+        let answer = self
+            .send_on_budget(generation, command, self.share(), Blame::Store)
+            .await?;
         self.several(answer)
     }
 
     /// Calls a script that Redis is trusted with.
     pub(super) async fn call(&self, call: &Call) -> Result<Value, NoAnswer> {
-        match self.ask(&call.by_hash()).await {
-            Err(NoAnswer::NoScript) => self.ask(&call.by_code()).await,
+        let generation = self.trusted()?;
+        let (share, blame) = (self.share(), call.blame());
+        let send = async |command| {
+            self.send_on_budget(&generation, &command, share, blame)
+                .await
+        };
+        match send(call.by_hash()).await {
+            Err(NoAnswer::NoScript) => send(call.by_code()).await,
             answer => answer,
         }
     }
@@ -186,7 +252,7 @@ impl Link {
 
     /// The present connections, if Redis is trusted on them. They are looked up before the breaker
     /// is: the next generation has been recovered once it is closed again.
-    fn trusted(&self) -> Result<Arc<Generation>, NoAnswer> {
+    pub(super) fn trusted(&self) -> Result<Arc<Generation>, NoAnswer> {
         let generation = self.present()?;
         let is_recovered = generation.is_recovered.load(Ordering::SeqCst);
         if is_recovered && self.breaker.is_closed() {
@@ -200,48 +266,68 @@ impl Link {
         self.generation.load_full().ok_or(NoAnswer::NotSent)
     }
 
-    /// Sends a void, whether Redis is trusted or not: it is right at any time. If it is not
-    /// confirmed, Redis may now hold what is stale: that is a doubt at once (recovery rule 1).
-    pub(super) async fn void(&self, command: &Cmd) -> Result<i64, NoAnswer> {
-        let answer = self.send_void(command).await;
-        self.confirmed(answer)
-    }
-
-    /// The same by a script.
-    pub(super) async fn void_by(&self, call: &Call) -> Result<i64, NoAnswer> {
-        let answer = match self.send_void(&call.by_hash()).await {
-            Err(NoAnswer::NoScript) => self.send_void(&call.by_code()).await,
-            answer => answer,
-        };
-        self.confirmed(answer)
-    }
-
-    /// The same for as many keys as there are, at leisure.
-    pub(super) async fn void_at_leisure(&self, command: &Cmd) -> Result<i64, NoAnswer> {
-        let answer = self.send_void_within(command, self.connect_timeout).await;
-        self.confirmed(answer)
-    }
-
-    /// A void has half of a budget in any case: not to send it would be certain distrust.
-    async fn send_void(&self, command: &Cmd) -> Result<Value, NoAnswer> {
+    /// Sends an invalidation, whether Redis is trusted or not: it is right at any time. Answers what the
+    /// script says of it. If it is not acknowledged, Redis may now hold what is stale, which trips the
+    /// breaker at once (recovery rule 1).
+    ///
+    /// It has half of a budget in any case: not to send it would trip the breaker for certain.
+    pub(super) async fn invalidate(
+        &self,
+        call: impl FnOnce(&Generation, bool) -> Call,
+    ) -> Result<i64, NoAnswer> {
         let wait = Wait::begin();
         let left = wait.left(self.budget).max(self.budget / 2);
-        self.send_void_within(command, left).await
+        self.invalidate_within(left, call).await
     }
 
-    async fn send_void_within(&self, command: &Cmd, limit: Duration) -> Result<Value, NoAnswer> {
-        let generation = self.present()?;
-        self.send(&generation, command, limit).await
+    /// The same for as many keys as there are, which no request waits for.
+    pub(super) async fn invalidate_at_leisure(
+        &self,
+        call: impl FnOnce(&Generation, bool) -> Call,
+    ) -> Result<i64, NoAnswer> {
+        self.invalidate_within(self.connect_timeout, call).await
     }
 
-    fn confirmed(&self, answer: Result<Value, NoAnswer>) -> Result<i64, NoAnswer> {
-        let why = match answer {
-            Ok(Value::Int(number)) => return Ok(number),
-            Ok(_) => self.senseless(),
-            Err(why) => why,
+    async fn invalidate_within(
+        &self,
+        limit: Duration,
+        call: impl FnOnce(&Generation, bool) -> Call,
+    ) -> Result<i64, NoAnswer> {
+        let answer = async {
+            let (generation, is_trusted) = self.connected()?;
+            let call = call(&generation, is_trusted);
+            let answer = self.call_on(&generation, &call, limit).await?;
+            self.acknowledged(&generation, answer)
         };
-        self.doubt(&format!("a write's void was not confirmed: {why}"));
-        Err(why)
+        let answer = answer.await;
+        if let Err(why) = &answer {
+            self.doubt(&format!("invalidation not acknowledged by Redis: {why}"));
+        }
+        answer
+    }
+
+    /// What a script answered that invalidates, once its sequence number is noted.
+    pub(super) fn acknowledged(
+        &self,
+        generation: &Generation,
+        answer: Value,
+    ) -> Result<i64, NoAnswer> {
+        let answer = from_redis_value::<(i64, u64)>(answer);
+        match answer.map_err(|_| self.senseless())? {
+            (OTHER_DATA, _) => Err(NoAnswer::Changed),
+            (outcome, number) => {
+                generation.acknowledge(number);
+                Ok(outcome)
+            }
+        }
+    }
+
+    /// What is read on these connections is other data than was connected to.
+    pub(super) fn is_other_data(&self, generation: &Arc<Generation>) -> NoAnswer {
+        if self.is_present(generation) {
+            self.doubt(&NoAnswer::Changed.to_string());
+        }
+        NoAnswer::Changed
     }
 
     async fn send_on_budget(
@@ -249,6 +335,7 @@ impl Link {
         generation: &Arc<Generation>,
         command: &Cmd,
         limit: Duration,
+        blame: Blame,
     ) -> Result<Value, NoAnswer> {
         let wait = Wait::begin();
         let left = wait.left(limit);
@@ -256,9 +343,12 @@ impl Link {
         if left < limit / 4 {
             return Err(NoAnswer::NotSent);
         }
-        let is_fair = left >= limit * 3 / 4;
+        let blame = match blame {
+            Blame::Store if left < limit * 3 / 4 => Blame::StoreUnlessLate,
+            other => other,
+        };
         let connection = generation.connection();
-        self.send_over(generation, connection, command, left, is_fair)
+        self.send_over(generation, connection, command, left, blame)
             .await
     }
 
@@ -270,7 +360,7 @@ impl Link {
         limit: Duration,
     ) -> Result<Value, NoAnswer> {
         let connection = generation.connection();
-        self.send_over(generation, connection, command, limit, true)
+        self.send_over(generation, connection, command, limit, Blame::Store)
             .await
     }
 
@@ -296,18 +386,17 @@ impl Link {
     ) -> Result<Vec<Value>, NoAnswer> {
         let connections = generation.connections.iter().cloned();
         let answers = connections
-            .map(|connection| self.send_over(generation, connection, command, limit, true));
+            .map(|connection| self.send_over(generation, connection, command, limit, Blame::Store));
         try_join_all(answers).await
     }
 
-    /// Whether the limit is fair decides whether it counts as a failure not to keep it.
     async fn send_over(
         &self,
         generation: &Arc<Generation>,
         mut connection: MultiplexedConnection,
         command: &Cmd,
         limit: Duration,
-        is_fair: bool,
+        blame: Blame,
     ) -> Result<Value, NoAnswer> {
         self.commands.increment();
         let sent = Instant::now();
@@ -320,19 +409,29 @@ impl Link {
             }
             Ok(Err(error)) => {
                 let why = explain(&error);
-                if error.is_unrecoverable_error() && self.is_present(generation) {
-                    self.doubt(&format!("connection lost: {why}"));
+                if error.is_unrecoverable_error() {
+                    let why = NoAnswer::Lost(why);
+                    if self.is_present(generation) {
+                        self.doubt(&why.to_string());
+                    }
+                    why
+                } else {
+                    NoAnswer::Failed(why)
                 }
-                why
             }
-            Err(_) => format!("no answer within {limit:.0?}"),
+            Err(_) => NoAnswer::Late(limit),
         };
         increment(&self.failures);
-        // Whoever waited on connections that are given up says nothing about the next.
-        if (is_fair || !is_late) && self.is_present(generation) {
-            self.count(sent, is_late, &why);
+        let counts = match blame {
+            Blame::Store => true,
+            Blame::StoreUnlessLate => !is_late,
+            Blame::Value => false,
+        };
+        // A command that waited on connections that are given up says nothing about the next.
+        if counts && self.is_present(generation) {
+            self.count(sent, is_late, &why.to_string());
         }
-        Err(NoAnswer::Failed(why))
+        Err(why)
     }
 
     fn count(&self, sent: Instant, is_late: bool, why: &str) {
@@ -369,7 +468,9 @@ impl Link {
     }
 
     /// Connects anew. From now on voids are sent; nothing is asked before [`trust`](Self::trust).
-    pub(super) async fn connect(&self) -> Result<Arc<Generation>, NoAnswer> {
+    ///
+    /// `sequence` is the name of a sequence number that no other connections have.
+    pub(super) async fn connect(&self, sequence: String) -> Result<Arc<Generation>, NoAnswer> {
         let connections = (0..self.pool_size).map(|_| async {
             let connection = self.pool.get().await?;
             Ok(Connection::take(connection))
@@ -389,6 +490,8 @@ impl Link {
             connections,
             next: AtomicUsize::new(0),
             is_recovered: AtomicBool::new(false),
+            sequence,
+            acknowledged: AtomicU64::new(0),
             seen: AtomicU64::new(0),
             history: OnceLock::new(),
         });
@@ -419,6 +522,47 @@ impl Link {
     /// How long something may take that nobody waits for.
     pub(super) fn leisure(&self) -> Duration {
         self.connect_timeout
+    }
+
+    /// How far the clock of Redis is ahead of this process's, in milliseconds.
+    pub(super) fn clock_offset(&self) -> i64 {
+        self.clock_offset.load(Ordering::Relaxed)
+    }
+
+    /// The clock of Redis was found to be so far ahead.
+    pub(super) fn measured_offset(&self, millis: i64) {
+        if millis.abs_diff(self.clock_offset()) > CLOCK_TOLERANCE.unsigned_abs() {
+            self.clock_offset.store(millis, Ordering::Relaxed);
+        }
+    }
+
+    /// What Redis removes when it is full, if it may become full.
+    pub(super) fn eviction_policy(&self) -> Option<Arc<str>> {
+        self.eviction_policy.lock().clone()
+    }
+
+    /// Redis evicts by this policy. Says so once where that may cost more than entries.
+    pub(super) fn evicts_by(&self, policy: Option<Arc<str>>) {
+        let mut known = self.eviction_policy.lock();
+        if *known == policy {
+            return;
+        }
+        known.clone_from(&policy);
+        let effect = match policy.as_deref() {
+            Some(any) if any.starts_with("allkeys-") => {
+                "it may evict the watermark and version tags, and is recovered each time"
+            }
+            Some("noeviction") => {
+                "it refuses writes once it is full, and is not used until it has room"
+            }
+            _ => return,
+        };
+        log::warn!(
+            "{} has maxmemory-policy {}: {effect}; set volatile-lru or volatile-ttl, which evict entries \
+             only",
+            self.store,
+            policy.unwrap_or_default()
+        );
     }
 
     /// Commands sent so far.

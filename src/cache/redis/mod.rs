@@ -9,10 +9,17 @@
 //! The *watermark* tells up to where in the change log everything is voided in this Redis. Whoever
 //! connects anew replays the log from there; where it cannot, the token is changed.
 //!
+//! A *sequence number* for each connection epoch of each process counts the invalidations that Redis
+//! acknowledged to it. The script that invalidates advances it, and each read compares it: what is read
+//! comes from data in which everything is invalidated that this process knows to be. So a backup, a
+//! replica that lags or another database behind the same connection answers nothing, and what memory has
+//! copied stays good whatever becomes of Redis.
+//!
 //! A *lease* beside the key holds the id that tickets carry. Voiding deletes it, so a ticket from
 //! before compares with nothing. It also says who loads the key, for others to wait.
 
 mod follow;
+mod limits;
 mod link;
 mod marks;
 mod names;
@@ -34,18 +41,19 @@ use tokio::task::AbortHandle;
 
 pub use settings::{RedisAddress, RedisServer, RedisServerError, RedisSettings};
 
-use self::link::{Link, NoAnswer};
+use self::limits::Limits;
+use self::link::{Generation, Link, NoAnswer};
 use self::marks::Marks;
 use self::names::Names;
 use self::recovery::Recovery;
-use self::script::{Call, Script, delete, unlink};
+use self::script::{Call, Script, delete};
 use self::seal::{HEAD, Sealer, Unsealed};
 use self::stored::Stored;
 use super::backend::{
     BackendStats, CacheBackend, FarStats, Filled, Lease, Lookup, Mode, Ticket, Tier, Voided,
 };
 use super::change::Change;
-use super::clock::Timestamp;
+use super::clock::{Clock, Timestamp};
 use super::counters::{Count, Counters};
 use super::entry::Entry;
 use super::key::{Group, Key};
@@ -70,19 +78,18 @@ pub struct RedisBackend {
     marks: Arc<Marks>,
     sealer: Sealer,
     lease: Duration,
+    limits: Limits,
     counters: Counters,
     forged: AtomicU64,
     /// Where the next sample begins.
     cursor: AtomicU64,
     is_unclear: Arc<AtomicBool>,
-    forget_copies: Arc<dyn Fn() + Send + Sync>,
     keeper: AbortHandle,
 }
 
 impl RedisBackend {
     /// A backend that connects by itself, now and whenever the connection is lost. Each time, what it
-    /// missed of the log's changes is made up for. `forget_copies` drops whatever was copied from it: it
-    /// is called before Redis is trusted again, and when it turns out to be another than it was.
+    /// missed of the log's changes is made up for. The times of entries are by `clock`.
     ///
     /// # Errors
     /// Where the settings can never lead to a connection.
@@ -92,20 +99,19 @@ impl RedisBackend {
     pub fn new(
         settings: &RedisSettings,
         log: Arc<dyn ChangeLog>,
-        forget_copies: impl Fn() + Send + Sync + 'static,
+        clock: Arc<dyn Clock>,
     ) -> Result<Self, RedisServerError> {
         let link = Arc::new(Link::new(settings)?);
         let names = Names::new(&settings.namespace, &settings.log);
         let marks = Arc::new(Marks::new()?);
-        let forget_copies: Arc<dyn Fn() + Send + Sync> = Arc::new(forget_copies);
         let is_unclear = Arc::<AtomicBool>::default();
         let recovery = Recovery {
             link: Arc::clone(&link),
             names: names.clone(),
             marks: Arc::clone(&marks),
             log,
+            clock,
             is_unclear: Arc::clone(&is_unclear),
-            forget_copies: Arc::clone(&forget_copies),
         };
         Ok(Self {
             link,
@@ -113,11 +119,11 @@ impl RedisBackend {
             marks,
             sealer: Sealer::new(settings.secret),
             lease: settings.lease,
+            limits: Limits::new(settings.max_entry),
             counters: Counters::new(),
             forged: AtomicU64::new(0),
             cursor: AtomicU64::new(0),
             is_unclear,
-            forget_copies,
             keeper: tokio::spawn(recovery.keep()).abort_handle(),
         })
     }
@@ -127,19 +133,30 @@ impl RedisBackend {
         self.link.breaker().tried().await;
     }
 
-    /// The sealed entry under the key, if it is live. `Err` if Redis was no help.
-    async fn find(&self, key: &Key) -> Result<Option<Bytes>, NoAnswer> {
+    /// What is stored under the key, if it is live. `Err` if Redis was no help.
+    async fn find(&self, key: &Key) -> Result<Option<Stored>, NoAnswer> {
+        let generation = self.link.trusted()?;
+        // What is acknowledged from now on need not be in the answer.
+        let acknowledged = generation.acknowledged();
         let mut look = cmd("MGET");
+        look.arg(generation.sequence());
         for mark in self.names.marks(key.group()) {
             look.arg(mark);
         }
-        let mut found = self.link.ask_for(look.arg(self.names.entry(key))).await?;
+        let look = look.arg(self.names.entry(key));
+        let mut found = self.link.ask_for(&generation, look).await?;
         let stored = found.pop().and_then(Stored::parse);
-        let live = stored.filter(|stored| match &found[..] {
+        let [sequence, marks @ ..] = &found[..] else {
+            return Err(self.link.senseless());
+        };
+        let sequence: Option<u64> = redis::from_redis_value_ref(sequence).unwrap_or_default();
+        if sequence.is_none_or(|sequence| sequence < acknowledged) {
+            return Err(self.link.is_other_data(&generation));
+        }
+        Ok(stored.filter(|stored| match marks {
             [token, group @ ..] => stored.is_of(token) && stored.is_in(group.first()),
             [] => false,
-        });
-        Ok(live.map(|stored| stored.sealed))
+        }))
     }
 
     /// The live entries of keys whose groups are not known, at leisure.
@@ -156,8 +173,7 @@ impl RedisBackend {
             .zip(found)
             .map(|(key, stored)| {
                 let stored = Stored::parse(stored).filter(|stored| stored.is_of(&token))?;
-                let name = self.names.entry(key);
-                let unsealed = self.sealer.unseal(&name, stored.sealed.clone())?;
+                let unsealed = self.unseal(key, &stored)?;
                 Some((stored, unsealed))
             })
             .collect();
@@ -188,10 +204,24 @@ impl RedisBackend {
             .collect())
     }
 
-    fn seal(&self, key: &Key, entry: &Entry) -> Vec<u8> {
+    /// The entry as it is stored under this ticket, with its times by the clock of Redis.
+    fn seal(&self, ticket: &Ticket, entry: Entry) -> Vec<u8> {
+        let key = ticket.key();
         let group = key.group();
         let group = group.as_ref().map(Group::name);
-        self.sealer.seal(&self.names.entry(key), group, entry)
+        let entry = entry.on_clock_ahead(self.link.clock_offset());
+        self.sealer
+            .seal(&self.names.entry(key), ticket.stamp(), group, &entry)
+    }
+
+    /// The entry that is stored, with its times by this process's clock, unless it does not verify.
+    fn unseal(&self, key: &Key, stored: &Stored) -> Option<Unsealed> {
+        let name = self.names.entry(key);
+        let unsealed = self
+            .sealer
+            .unseal(&name, &stored.stamp, stored.sealed.clone())?;
+        let entry = unsealed.entry.on_clock_ahead(-self.link.clock_offset());
+        Some(Unsealed { entry, ..unsealed })
     }
 
     /// One step through what is stored: where the next one begins, and some names.
@@ -220,7 +250,13 @@ impl RedisBackend {
                 removed += self.entries(&keys).await?.iter().flatten().count() as u64;
                 let names = keys.iter().flat_map(|key| self.names.of_key(key));
                 let names: Vec<String> = names.collect();
-                self.link.void_at_leisure(&unlink(&names)).await?;
+                let call = |generation: &Generation, is_trusted| {
+                    self.invalidation(generation, is_trusted)
+                        .keys(names)
+                        .bytes("")
+                        .bytes("")
+                };
+                self.link.invalidate_at_leisure(call).await?;
             }
             if next == b"0" {
                 return Ok(removed);
@@ -229,28 +265,34 @@ impl RedisBackend {
         }
     }
 
-    /// The entry, unless it does not verify: then it is voided.
-    async fn unseal(&self, key: &Key, sealed: Bytes) -> Option<Entry> {
-        let unsealed = self.sealer.unseal(&self.names.entry(key), sealed);
+    /// Begins the call of the script that invalidates.
+    fn invalidation(&self, generation: &Generation, is_trusted: bool) -> Call {
+        let call = Script::Void.call();
+        if is_trusted {
+            follow::fenced(call, &self.names, generation, generation.seen())
+        } else {
+            follow::unfenced(call, &self.names, generation)
+        }
+    }
+
+    /// The entry as it may be used at `now`, unless it does not verify: then it is invalidated.
+    async fn open(&self, key: &Key, stored: &Stored, now: Timestamp) -> Option<Entry> {
+        let unsealed = self.unseal(key, stored);
         if unsealed.is_none() {
             log::debug!("{key} held what this service did not store there; removed");
             increment(&self.forged);
             let _ = self.void(&Change::of(key.clone()), None).await;
         }
-        unsealed.map(|unsealed| unsealed.entry)
+        unsealed.map(|unsealed| unsealed.entry.clamped(now))
     }
 
-    /// A ticket for whoever will load the key, for the moment when they have `seen` the entry with
-    /// this head, or none. If another was stored since, that one.
-    async fn claim_load(&self, key: &Key, seen: &[u8]) -> Result<Claim, NoAnswer> {
+    /// A ticket for a reader who will load the key and has `seen` the entry with this head, or none.
+    /// Nothing if another was stored since.
+    async fn claim_load(&self, key: &Key, seen: &[u8]) -> Result<Option<Ticket>, NoAnswer> {
         let call = self.claim(key).bytes("1").bytes(seen);
-        let mut answer = self.link.call(&call).await?;
-        match &mut answer {
-            Value::Array(answer) if answer.len() == 1 => match answer.remove(0) {
-                Value::BulkString(sealed) => Ok(Claim::Overtaken(sealed.into())),
-                _ => Err(self.link.senseless()),
-            },
-            answer => Ok(Claim::Ticket(self.ticket_of(key, answer)?)),
+        match self.link.call(&call).await? {
+            Value::Array(nothing) if nothing.is_empty() => Ok(None),
+            answer => self.ticket_of(key, &answer).map(Some),
         }
     }
 
@@ -264,30 +306,32 @@ impl RedisBackend {
     }
 
     fn ticket_of(&self, key: &Key, answer: &Value) -> Result<Ticket, NoAnswer> {
-        let (id, order, is_awaited): (Vec<u8>, u64, bool) =
+        let (id, order, is_awaited, stamp): (Vec<u8>, u64, bool, Bytes) =
             redis::from_redis_value_ref(answer).map_err(|_| self.link.senseless())?;
         let id = id.try_into().map_err(|_| self.link.senseless())?;
         let lease = Lease {
             life: self.lease,
             is_awaited,
         };
-        Ok(Ticket::new(key.clone(), u128::from_be_bytes(id), order).leased(lease))
+        let ticket = Ticket::new(key.clone(), u128::from_be_bytes(id), order);
+        Ok(ticket.leased(lease).stamped(stamp))
     }
 }
 
 /// A cursor, and names.
 type Scanned = (Vec<u8>, Vec<Vec<u8>>);
 
-/// What came of a loader's claim.
-enum Claim {
-    Ticket(Ticket),
-    Overtaken(Bytes),
-}
-
 /// How long Redis keeps an entry: as long as it may answer at all. Redis takes no zero.
 fn life(entry: &Entry) -> Duration {
     let life = entry.keep_until.since(entry.stored);
     life.max(Duration::from_millis(1))
+}
+
+/// A field of what Redis tells of itself.
+fn info_field<'a>(info: &'a str, name: &str) -> Option<&'a str> {
+    let mut fields = info.lines().filter_map(|line| line.split_once(':'));
+    let (_, value) = fields.find(|(field, _)| *field == name)?;
+    Some(value.trim())
 }
 
 /// A miss, or an entry past its time.
@@ -308,6 +352,10 @@ impl CacheBackend for RedisBackend {
         self.link.breaker().is_closed()
     }
 
+    fn serves(&self, key: &Key) -> bool {
+        self.is_available() && !self.limits.is_set_aside(key)
+    }
+
     fn trouble(&self) -> Option<Arc<str>> {
         self.link.breaker().reason()
     }
@@ -317,15 +365,22 @@ impl CacheBackend for RedisBackend {
     }
 
     async fn lookup(&self, key: &Key, mode: Mode, now: Timestamp) -> Lookup {
-        let Ok(mut sealed) = self.find(key).await else {
+        if self.limits.is_set_aside(key) {
             return Lookup::Miss(None);
-        };
+        }
         for _ in 0..CLAIMS {
-            let head = sealed
-                .as_ref()
-                .map(|sealed| sealed.slice(..HEAD.min(sealed.len())));
-            let entry = match sealed {
-                Some(sealed) => self.unseal(key, sealed).await,
+            let stored = match self.find(key).await {
+                Ok(stored) => stored,
+                Err(why) => {
+                    if let NoAnswer::Late(_) | NoAnswer::Lost(_) = why {
+                        let is_lost = matches!(why, NoAnswer::Lost(_));
+                        self.limits.not_read(key, is_lost, &why);
+                    }
+                    return Lookup::Miss(None);
+                }
+            };
+            let entry = match &stored {
+                Some(stored) => self.open(key, stored, now).await,
                 None => None,
             };
             if mode == Mode::Refresh {
@@ -334,9 +389,10 @@ impl CacheBackend for RedisBackend {
             if let Some(entry) = entry.as_ref().filter(|entry| entry.is_fresh(now)) {
                 return Lookup::Hit(entry.clone(), Tier::Far);
             }
+            let head = stored.map(|stored| stored.sealed.slice(..HEAD.min(stored.sealed.len())));
             match self.claim_load(key, &head.unwrap_or_default()).await {
-                Ok(Claim::Ticket(ticket)) => return not_fresh(entry, Some(ticket), now),
-                Ok(Claim::Overtaken(newer)) => sealed = Some(newer),
+                Ok(Some(ticket)) => return not_fresh(entry, Some(ticket), now),
+                Ok(None) => {}
                 Err(_) => return not_fresh(entry, None, now),
             }
         }
@@ -344,6 +400,9 @@ impl CacheBackend for RedisBackend {
     }
 
     async fn ticket(&self, key: &Key) -> Option<Ticket> {
+        if self.limits.is_set_aside(key) {
+            return None;
+        }
         let call = self.claim(key).bytes("0").bytes("");
         let answer = self.link.call(&call).await.ok()?;
         self.ticket_of(key, &answer).ok()
@@ -371,6 +430,13 @@ impl CacheBackend for RedisBackend {
 
     async fn fill(&self, ticket: Ticket, entry: Entry) -> Filled {
         let key = ticket.key();
+        let (life, sealed) = (life(&entry), self.seal(&ticket, entry));
+        let size = sealed.len();
+        if !self.limits.takes(size) {
+            self.limits.set_aside(key);
+            self.release(ticket).await;
+            return Filled::Failed;
+        }
         let call = Script::Fill
             .call()
             .keys(self.names.of_key(key))
@@ -378,13 +444,19 @@ impl CacheBackend for RedisBackend {
             .keys(self.names.marks(key.group()))
             .bytes(ticket.epoch().to_be_bytes())
             .number(ticket.order())
-            .millis(life(&entry))
-            .bytes(self.seal(key, &entry));
+            .millis(life)
+            .bytes(sealed);
         match self.link.call(&call).await {
-            Ok(Value::Int(1)) => Filled::Stored,
+            Ok(Value::Int(1)) => {
+                self.limits.stored(key, size);
+                Filled::Stored
+            }
             Ok(_) => Filled::Refused,
-            Err(_) => {
-                // Nobody needs to wait for it any longer.
+            Err(why) => {
+                if !matches!(why, NoAnswer::NotSent) {
+                    self.limits.not_stored(key, size, &why);
+                }
+                // Other instances need not wait for it any longer.
                 self.release(ticket).await;
                 Filled::Failed
             }
@@ -399,31 +471,41 @@ impl CacheBackend for RedisBackend {
             .flat_map(|key| self.names.of_key(key))
             .chain(groups.map(|group| self.names.group(group.name())))
             .collect();
-        let is_through = through.is_some();
-        let call = Script::Void.call().key(self.names.voided().to_owned());
+        let through = through.map(|(ticket, entry)| {
+            let (life, sealed) = (life(&entry), self.seal(&ticket, entry));
+            (ticket, life, sealed)
+        });
+        let size = through.as_ref().map_or(0, |(_, _, sealed)| sealed.len());
+        let is_through = through.is_some() && self.limits.takes(size);
+        if through.is_none() && others.is_empty() {
+            return Voided::Confirmed;
+        }
         let position = change.position().map(|position| position.to_string());
-        let answer = match (through, position) {
-            (Some((ticket, entry)), position) => {
-                let call = call
-                    .keys(self.names.of_key(ticket.key()))
-                    .keys(others)
-                    .bytes(position.unwrap_or_default())
-                    .bytes(ticket.epoch().to_be_bytes())
-                    .millis(life(&entry))
-                    .bytes(self.seal(ticket.key(), &entry));
-                self.link.void_by(&call).await
+        let position = position.unwrap_or_default();
+        let call = |generation: &Generation, is_trusted| {
+            let call = self.invalidation(generation, is_trusted);
+            let Some((ticket, life, sealed)) = &through else {
+                return call.keys(others).bytes(position).bytes("");
+            };
+            let written = self.names.of_key(ticket.key());
+            let call = call.keys(written).keys(others).bytes(position);
+            if is_through {
+                call.bytes(ticket.epoch().to_be_bytes())
+                    .millis(*life)
+                    .bytes(&sealed[..])
+            } else {
+                call.bytes("")
             }
-            (None, _) if others.is_empty() => return Voided::Confirmed,
-            (None, Some(position)) => {
-                let call = call.keys(others).bytes(position).bytes("");
-                self.link.void_by(&call).await
-            }
-            (None, None) => self.link.void(&delete(&others)).await,
         };
-        match answer {
-            Ok(OVERTAKEN) if is_through => Voided::Overtaken,
+        match self.link.invalidate(call).await {
+            Ok(OVERTAKEN) if through.is_some() => Voided::Overtaken,
             Ok(_) => Voided::Confirmed,
-            Err(_) => Voided::Unconfirmed,
+            Err(why) => {
+                if let Some((ticket, ..)) = &through {
+                    self.limits.not_stored(ticket.key(), size, &why);
+                }
+                Voided::Unconfirmed
+            }
         }
     }
 
@@ -452,12 +534,7 @@ impl CacheBackend for RedisBackend {
             Err(why) => {
                 // Passed without a confirmed void (recovery rule 1).
                 self.link
-                    .doubt(&format!("a change was not voided in it: {why}"));
-                if matches!(why, NoAnswer::Changed) {
-                    // Before the position moves on: until the next recovery near answers, and it may
-                    // have copied what was not to be believed.
-                    (self.forget_copies)();
-                }
+                    .doubt(&format!("change not invalidated in Redis: {why}"));
                 Voided::Unconfirmed
             }
         }
@@ -516,16 +593,15 @@ impl CacheBackend for RedisBackend {
             .call()
             .key(self.names.counter(counter))
             .number(by)
-            .number(now.millis())
             .millis(window);
         let Ok(answer) = self.link.call(&call).await else {
             return near;
         };
         match redis::from_redis_value::<(i64, u64)>(answer) {
             // What this process has counted itself counts, whatever Redis has lost since.
-            Ok((value, until)) if value >= near.value => Count {
+            Ok((value, left)) if value >= near.value => Count {
                 value,
-                until: Timestamp::from_millis(until),
+                until: now + Duration::from_millis(left),
             },
             _ => near,
         }
@@ -536,15 +612,12 @@ impl CacheBackend for RedisBackend {
             commands: self.link.commands(),
             failures: self.link.failures(),
             forged: self.forged.load(Ordering::Relaxed),
+            eviction_policy: self.link.eviction_policy(),
             ..FarStats::default()
         };
         if let Ok(Value::BulkString(text)) = self.link.ask(&cmd("INFO")).await {
             let text = String::from_utf8_lossy(&text);
-            let figure = |name: &str| {
-                let mut lines = text.lines().filter_map(|line| line.split_once(':'));
-                let (_, figure) = lines.find(|(key, _)| *key == name)?;
-                figure.trim().parse().ok()
-            };
+            let figure = |name: &str| info_field(&text, name)?.parse().ok();
             far.used_memory = figure("used_memory").unwrap_or_default();
             far.connected_clients = figure("connected_clients").unwrap_or_default();
         }

@@ -3,7 +3,7 @@ use crate::cache::key::{Group, Key};
 
 /// The version of everything that is stored: names, stamps, leases, sealed entries. Part of every
 /// name, so that a new release never reads what an old one wrote.
-const FORMAT: u8 = 2;
+const FORMAT: u8 = 3;
 
 /// What things are called in Redis. Everything begins with the namespace, and nothing else does; then
 /// comes the change log's name, so that what was copied out of one database does not pass
@@ -14,6 +14,7 @@ pub(super) struct Names {
     token: String,
     watermark: String,
     voided: String,
+    epochs: String,
 }
 
 impl Names {
@@ -23,6 +24,7 @@ impl Names {
             token: format!("{prefix}token"),
             watermark: format!("{prefix}watermark"),
             voided: format!("{prefix}voided"),
+            epochs: format!("{prefix}sequences"),
             prefix,
         }
     }
@@ -40,6 +42,16 @@ impl Names {
     /// Which changes after the watermark are voided in this Redis too.
     pub(super) fn voided(&self) -> &str {
         &self.voided
+    }
+
+    /// The connection epochs that have a sequence number, by when they were last in use.
+    pub(super) fn epochs(&self) -> &str {
+        &self.epochs
+    }
+
+    /// How many invalidations were acknowledged to a connection epoch.
+    pub(super) fn sequence(&self, epoch: &str) -> String {
+        self.name("sequence:", epoch)
     }
 
     /// The mark that is part of the stamp of every entry of a group.
@@ -122,8 +134,10 @@ mod tests {
             for name in [names.entry(&key), names.lease(&key)] {
                 prop_assert_eq!(names.key_of_either(name.as_bytes()), Some(key.clone()));
             }
-            let others = [names.token(), names.watermark(), names.voided()].map(str::to_owned);
-            for name in others.into_iter().chain([names.counter(&one), names.group(&one)]) {
+            let others = [names.token(), names.watermark(), names.voided(), names.epochs()];
+            let others = others.map(str::to_owned).into_iter();
+            let named = [names.counter(&one), names.group(&one), names.sequence(&one)];
+            for name in others.chain(named) {
                 prop_assert_eq!(names.key_of_either(name.as_bytes()), None);
             }
         }
@@ -132,7 +146,7 @@ mod tests {
         fn what_another_application_stores_is_none_of_ours(name: Vec<u8>) {
             let ours = ["entry", "lease"]
                 .iter()
-                .any(|kind| name.starts_with(format!("alacena:2:log:{kind}:").as_bytes()));
+                .any(|kind| name.starts_with(format!("alacena:3:log:{kind}:").as_bytes()));
             prop_assert_eq!(Names::new("alacena", "log").key_of_either(&name).is_some(), ours);
         }
     }

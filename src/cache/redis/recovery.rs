@@ -6,11 +6,12 @@ use deadpool_redis::redis::{Cmd, Value, cmd, from_redis_value_ref};
 use tokio::time::error::Elapsed;
 use tokio::time::{sleep, timeout};
 
-use super::follow;
 use super::link::{Generation, Link, NoAnswer};
 use super::marks::Marks;
 use super::names::Names;
 use super::script::{Script, delete};
+use super::{follow, info_field};
+use crate::cache::clock::Clock;
 use crate::cache::key::Key;
 use crate::cache::log::{ChangeLog, Replay, Watermark};
 
@@ -29,11 +30,15 @@ const LONGEST_PROBATION: Duration = Duration::from_millis(400);
 /// ... has been trusted for so long.
 const SETTLED: Duration = Duration::from_secs(5);
 
-/// How long what a rehearsal stores lives at most.
+/// How long what a recovery stores lives at most, before it is at its end.
 const LIFE: Duration = Duration::from_secs(10);
 
 /// So many slow heartbeats in turn are borne.
 const SLOW_BEATS: u32 = 2;
+
+/// A connection epoch that was not heard of for so long is not in use any more: its process has ended, or
+/// has connected anew.
+const EPOCH_LIFE: Duration = Duration::from_secs(3600);
 
 /// How often Redis is heard, so that readiness is true when nobody asks anything.
 const HEARTBEAT: Duration = Duration::from_secs(1);
@@ -46,10 +51,10 @@ pub(super) struct Recovery {
     pub(super) names: Names,
     pub(super) marks: Arc<Marks>,
     pub(super) log: Arc<dyn ChangeLog>,
+    /// What the clock of Redis is compared with.
+    pub(super) clock: Arc<dyn Clock>,
     /// Whether a clear was begun here and not completed: then a replay is not enough.
     pub(super) is_unclear: Arc<AtomicBool>,
-    /// Drops what was copied from Redis.
-    pub(super) forget_copies: Arc<dyn Fn() + Send + Sync>,
 }
 
 impl Recovery {
@@ -88,9 +93,15 @@ impl Recovery {
     /// often in turn Redis was slower than reads can do with.
     async fn hear(&self, slow: u32) -> u32 {
         let asked = Instant::now();
-        let why = match self.listen().await {
+        let heard = self.listen().await;
+        let took = asked.elapsed();
+        let heard = match heard {
+            Ok(generation) => self.register(&generation).await,
+            Err(why) => Err(why),
+        };
+        let why = match heard {
             // A miss takes three round trips in that time.
-            Ok(()) if asked.elapsed() <= self.link.share() / 3 => return 0,
+            Ok(()) if took <= self.link.share() / 3 => return 0,
             Ok(()) if slow < SLOW_BEATS => return slow + 1,
             Ok(()) => self.too_slow(),
             // Somebody else has noticed already.
@@ -98,35 +109,34 @@ impl Recovery {
             Err(why) => why,
         };
         self.link.doubt(&why.to_string());
-        if matches!(why, NoAnswer::Changed) {
-            (self.forget_copies)();
-        }
         0
     }
 
     /// Whether Redis is what it was when it came to be trusted. One that was made a replica keeps its
     /// connections and takes over another's data, which may be old, and a proxy may lead elsewhere
-    /// behind a connection that stays: then its history has another name, or the watermark has not got
-    /// as far as it had.
-    async fn listen(&self) -> Result<(), NoAnswer> {
+    /// behind a connection that stays: then its history has another name, or the watermark or the
+    /// sequence number has not got as far as it had.
+    async fn listen(&self) -> Result<Arc<Generation>, NoAnswer> {
         let (generation, is_trusted) = self.link.connected()?;
         if !is_trusted {
             return Err(NoAnswer::NotSent);
         }
-        let seen = generation.seen();
+        let (seen, acknowledged) = (generation.seen(), generation.acknowledged());
         let mut look = cmd("MGET");
-        look.arg(self.names.watermark());
+        look.arg(self.names.watermark()).arg(generation.sequence());
         let (history, found) = tokio::try_join!(
             self.history(&generation),
             self.at_leisure(&generation, &look)
         )?;
-        let stored = from_redis_value_ref::<[Option<String>; 1]>(&found).unwrap_or_default();
-        let stored = stored[0].as_deref().and_then(Watermark::parse);
-        let is_behind = stored.is_none_or(|stored| stored.position() < seen);
+        let found = from_redis_value_ref::<(Option<String>, Option<u64>)>(&found);
+        let (stored, sequence) = found.unwrap_or_default();
+        let stored = stored.as_deref().and_then(Watermark::parse);
+        let is_behind = stored.is_none_or(|stored| stored.position() < seen)
+            || sequence.is_none_or(|sequence| sequence < acknowledged);
         if is_behind || generation.history() != Some(history.as_str()) {
             return Err(NoAnswer::Changed);
         }
-        Ok(())
+        Ok(generation)
     }
 
     /// The name that Redis gives to its data's history (`master_replid`), the same on each connection.
@@ -154,7 +164,9 @@ impl Recovery {
     /// giving it another token: entries with the old one in their stamp are no hits any more, however
     /// many they are.
     async fn recover(&self, probation: Duration) -> Result<bool, NoAnswer> {
-        let generation = self.link.connect().await?;
+        let epoch = format!("{:032x}", u128::from_be_bytes(self.marks.draw()));
+        let sequence = self.names.sequence(&epoch);
+        let generation = self.link.connect(sequence).await?;
         // Since it is connected, voids are sent, or raise the count. So what the log tells below makes
         // up for what was missed before, and the count tells what was missed since (recovery rule 1).
         let doubts = self.link.breaker().doubts();
@@ -170,11 +182,15 @@ impl Recovery {
             self.is_unclear.store(true, Ordering::SeqCst);
         }
         made_up?;
+        let mut keep = cmd("PERSIST");
+        keep.arg(generation.sequence());
+        if self.at_leisure(&generation, &keep).await? != Value::Int(1) {
+            return Err(NoAnswer::Changed);
+        }
+        self.register(&generation).await?;
         if self.link.breaker().doubts() != doubts {
             return Ok(false);
         }
-        // Recovery rule 6.
-        (self.forget_copies)();
         self.link.trust(&generation, doubts);
         Ok(true)
     }
@@ -229,12 +245,63 @@ impl Recovery {
 
     async fn prepare(&self, generation: &Arc<Generation>) -> Result<(), NoAnswer> {
         generation.is_of(self.history(generation).await?);
+        self.look_at_eviction(generation).await?;
+        // For the time of a recovery. One that comes to nothing leaves nothing.
+        let mut begin = cmd("SET");
+        begin.arg(generation.sequence()).arg(0);
+        begin.arg("PX").arg(LIFE.as_millis());
+        self.at_leisure(generation, &begin).await?;
         for script in Script::ALL {
             let mut load = cmd("SCRIPT");
             load.arg("LOAD").arg(script.code());
             self.at_leisure(generation, &load).await?;
         }
         self.rehearse(generation).await
+    }
+
+    /// What Redis evicts: what invalidation relies on has no TTL, so that policies which evict only keys
+    /// with one leave it alone.
+    async fn look_at_eviction(&self, generation: &Arc<Generation>) -> Result<(), NoAnswer> {
+        let mut look = cmd("INFO");
+        look.arg("memory");
+        let info = self.at_leisure(generation, &look).await?;
+        let info: String = from_redis_value_ref(&info).map_err(|_| self.link.senseless())?;
+        let is_limited = info_field(&info, "maxmemory").is_some_and(|limit| limit != "0");
+        let policy = info_field(&info, "maxmemory_policy").filter(|_| is_limited);
+        self.link.evicts_by(policy.map(Arc::from));
+        Ok(())
+    }
+
+    /// Measures the clock of Redis, and notes by it that this connection epoch is in use. Removes the
+    /// sequence numbers of those that are not any more.
+    async fn register(&self, generation: &Arc<Generation>) -> Result<(), NoAnswer> {
+        let asked = self.clock.now();
+        let time = self.at_leisure(generation, &cmd("TIME")).await?;
+        let answered = self.clock.now();
+        let (seconds, micros): (i64, i64) =
+            from_redis_value_ref(&time).map_err(|_| self.link.senseless())?;
+        let now = seconds * 1000 + micros / 1000;
+        let halfway = asked + answered.since(asked) / 2;
+        self.link
+            .measured_offset(now.saturating_sub_unsigned(halfway.millis()));
+
+        let registry = self.names.epochs();
+        let mut note = cmd("ZADD");
+        note.arg(registry).arg(now).arg(generation.sequence());
+        self.at_leisure(generation, &note).await?;
+        let unused = now.saturating_sub_unsigned(EPOCH_LIFE.as_millis() as u64);
+        let mut look = cmd("ZRANGEBYSCORE");
+        look.arg(registry).arg("-inf").arg(unused);
+        let unused = self.at_leisure(generation, &look).await?;
+        let unused: Vec<String> =
+            from_redis_value_ref(&unused).map_err(|_| self.link.senseless())?;
+        if !unused.is_empty() {
+            let mut forget = cmd("ZREM");
+            forget.arg(registry).arg(&unused);
+            self.at_leisure(generation, &delete(&unused)).await?;
+            self.at_leisure(generation, &forget).await?;
+        }
+        Ok(())
     }
 
     /// Does once what requests do, in the time that they will have for it: a Redis that is slow,
@@ -262,18 +329,22 @@ impl Recovery {
             let fill = fill.keys([mark.clone(), mark.clone()]);
             let fill = fill.bytes(id).number(1).millis(LIFE).bytes("entry");
             let filled = self.at_leisure(generation, &fill.by_hash()).await?;
+            let id_bytes = id;
             let id = Value::BulkString(id.to_vec());
-            let ticket = Value::Array(vec![id, Value::Int(1), Value::Int(0)]);
+            let stamp = Value::BulkString([b"1", &id_bytes[..]].concat());
+            let ticket = Value::Array(vec![id, Value::Int(1), Value::Int(0), stamp]);
             Ok(claimed == ticket && filled == Value::Int(1))
         };
         let write = async {
-            let void = Script::Void.call().key(mark.clone()).keys(names.clone());
+            let void = follow::unfenced(Script::Void.call(), &self.names, generation);
+            let void = void.keys(names.clone());
             let void = void.bytes("").bytes(id).millis(LIFE).bytes("entry");
             let voided = self.at_leisure(generation, &void.by_hash()).await?;
+            let written = self.link.acknowledged(generation, voided)?;
             let [lease, entry] = names.clone();
             let removed = delete(&[lease, entry, mark.clone()]);
             let removed = self.at_leisure(generation, &removed).await?;
-            Ok(voided == Value::Int(1) && removed == Value::Int(2))
+            Ok(written == 1 && removed == Value::Int(2))
         };
         let in_time = |done: Result<Result<bool, NoAnswer>, Elapsed>| match done {
             Ok(Ok(true)) => Ok(()),
@@ -329,8 +400,7 @@ impl Recovery {
 /// What a server calls its history; nothing if it is a replica.
 fn history_of_master(info: &Value) -> Option<String> {
     let text: String = from_redis_value_ref(info).ok()?;
-    let mut lines = text.lines().map(str::trim);
-    let mut value = |name: &str| lines.find_map(|line| line.strip_prefix(name));
-    let is_master = value("role:")? == "master";
-    is_master.then(|| value("master_replid:").unwrap_or_default().to_owned())
+    let is_master = info_field(&text, "role")? == "master";
+    let history = info_field(&text, "master_replid").unwrap_or_default();
+    is_master.then(|| history.to_owned())
 }

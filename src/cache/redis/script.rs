@@ -3,6 +3,9 @@ use std::time::Duration;
 
 use deadpool_redis::redis::{self, Cmd, cmd};
 
+use super::limits::LARGE;
+use super::link::Blame;
+
 /// What Redis does in one step. Each script explains itself in its file.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Script {
@@ -13,6 +16,12 @@ pub(super) enum Script {
     Renew,
     Release,
     Count,
+}
+
+macro_rules! fenced {
+    ($file:literal) => {
+        concat!(include_str!("scripts/fence.lua"), include_str!($file))
+    };
 }
 
 impl Script {
@@ -30,8 +39,8 @@ impl Script {
         match self {
             Self::Claim => include_str!("scripts/claim.lua"),
             Self::Fill => include_str!("scripts/fill.lua"),
-            Self::Void => include_str!("scripts/void.lua"),
-            Self::Apply => include_str!("scripts/apply.lua"),
+            Self::Void => fenced!("scripts/void.lua"),
+            Self::Apply => fenced!("scripts/apply.lua"),
             Self::Renew => include_str!("scripts/renew.lua"),
             Self::Release => include_str!("scripts/release.lua"),
             Self::Count => include_str!("scripts/count.lua"),
@@ -87,6 +96,19 @@ impl Call {
         self.bytes(argument.as_millis().to_string())
     }
 
+    /// What it says of the store if it fails.
+    pub(super) fn blame(&self) -> Blame {
+        if self
+            .arguments
+            .iter()
+            .any(|argument| argument.len() >= LARGE)
+        {
+            Blame::Value
+        } else {
+            Blame::Store
+        }
+    }
+
     /// The call of a script that Redis has seen.
     pub(super) fn by_hash(&self) -> Cmd {
         self.with(&["EVALSHA", self.script.hash()])
@@ -108,16 +130,9 @@ impl Call {
     }
 }
 
-/// The removing void: whatever has these names is gone. It needs no script, and no memory.
+/// Removes whatever has these names.
 pub(super) fn delete(names: &[String]) -> Cmd {
     let mut command = cmd("DEL");
-    command.arg(names);
-    command
-}
-
-/// The same for many: Redis frees them in the background.
-pub(super) fn unlink(names: &[String]) -> Cmd {
-    let mut command = cmd("UNLINK");
     command.arg(names);
     command
 }

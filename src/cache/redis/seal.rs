@@ -10,9 +10,10 @@ pub(super) const HEAD: usize = 16;
 /// Authenticates entries, so that whoever can write to Redis cannot make one that is believed:
 /// roles are read from the cache.
 ///
-/// A sealed entry is the head (a keyed BLAKE3 of the key's length, the key and the rest, cut to 16
-/// bytes), the length and name of its group, its four times, whether it has a value, and the value.
-/// The key's name carries the format's version and the namespace.
+/// A sealed entry is the head (a keyed BLAKE3 of the key's length, the key, the stamp's length, the
+/// stamp and the rest, cut to 16 bytes), the length and name of its group, its four times, whether it
+/// has a value, and the value. The key's name carries the format's version and the namespace; the stamp
+/// is what precedes the entry where it is stored.
 pub(super) struct Sealer([u8; 32]);
 
 /// An entry that was read back, and the group it was stored in.
@@ -27,7 +28,13 @@ impl Sealer {
         Self(secret)
     }
 
-    pub(super) fn seal(&self, key: &str, group: Option<&str>, entry: &Entry) -> Vec<u8> {
+    pub(super) fn seal(
+        &self,
+        key: &str,
+        stamp: &[u8],
+        group: Option<&str>,
+        entry: &Entry,
+    ) -> Vec<u8> {
         // The names of groups are short and written in this source.
         let group = group.unwrap_or_default().as_bytes();
         let value = entry.value();
@@ -46,16 +53,16 @@ impl Sealer {
         }
         sealed.put_u8(u8::from(value.is_some()));
         sealed.put_slice(value.map_or(&[], |value| value));
-        let head = self.head(key, &sealed[HEAD..]);
+        let head = self.head(key, stamp, &sealed[HEAD..]);
         sealed[..HEAD].copy_from_slice(&head);
         sealed
     }
 
-    /// The entry, unless somebody else made it or put it under another key.
-    pub(super) fn unseal(&self, key: &str, mut sealed: Bytes) -> Option<Unsealed> {
+    /// The entry, unless another party made it or put it under another key or stamp.
+    pub(super) fn unseal(&self, key: &str, stamp: &[u8], mut sealed: Bytes) -> Option<Unsealed> {
         let mut head = [0; HEAD];
         sealed.try_copy_to_slice(&mut head).ok()?;
-        if !is_equal(head, self.head(key, &sealed)) {
+        if !is_equal(head, self.head(key, stamp, &sealed)) {
             return None;
         }
         let length = usize::from(sealed.try_get_u8().ok()?);
@@ -79,11 +86,13 @@ impl Sealer {
         })
     }
 
-    fn head(&self, key: &str, rest: &[u8]) -> [u8; HEAD] {
+    fn head(&self, key: &str, stamp: &[u8], rest: &[u8]) -> [u8; HEAD] {
         let mut hasher = blake3::Hasher::new_keyed(&self.0);
-        // The length first, so that no part of the key can pass for a part of the entry.
-        hasher.update(&(key.len() as u64).to_be_bytes());
-        hasher.update(key.as_bytes());
+        // The length first, so that no part of the one can pass for a part of the next.
+        for part in [key.as_bytes(), stamp] {
+            hasher.update(&(part.len() as u64).to_be_bytes());
+            hasher.update(part);
+        }
         hasher.update(rest);
         let mut head = [0; HEAD];
         hasher.finalize_xof().fill(&mut head);
@@ -107,6 +116,7 @@ mod tests {
     use super::*;
 
     const SECRET: [u8; 32] = [7; 32];
+    const STAMP: &[u8] = b"1a stamp";
 
     fn entry() -> impl Strategy<Value = Entry> {
         let value = proptest::option::of(proptest::collection::vec(any::<u8>(), 0..200));
@@ -126,46 +136,53 @@ mod tests {
         #[test]
         fn entries_come_back_as_they_went_in(
             key: String,
+            stamp: Vec<u8>,
             group in proptest::option::of("[a-z:]{1,20}"),
             entry in entry(),
         ) {
             let sealer = Sealer::new(SECRET);
-            let sealed = sealer.seal(&key, group.as_deref(), &entry);
+            let sealed = sealer.seal(&key, &stamp, group.as_deref(), &entry);
             let group = group.unwrap_or_default().into();
-            prop_assert_eq!(sealer.unseal(&key, sealed.into()), Some(Unsealed { entry, group }));
+            let unsealed = sealer.unseal(&key, &stamp, sealed.into());
+            prop_assert_eq!(unsealed, Some(Unsealed { entry, group }));
         }
 
         #[test]
         fn what_was_changed_anywhere_is_refused(entry in entry(), place: usize, bit in 0..8_u8) {
             let sealer = Sealer::new(SECRET);
-            let mut sealed = sealer.seal("user:7", None, &entry);
+            let mut sealed = sealer.seal("user:7", STAMP, None, &entry);
             let place = place % sealed.len();
             sealed[place] ^= 1 << bit;
-            prop_assert_eq!(sealer.unseal("user:7", sealed.into()), None);
+            prop_assert_eq!(sealer.unseal("user:7", STAMP, sealed.into()), None);
         }
 
         #[test]
         fn what_was_cut_or_grown_is_refused(entry in entry(), by in 1..40_usize) {
             let sealer = Sealer::new(SECRET);
-            let sealed = sealer.seal("user:7", None, &entry);
+            let sealed = sealer.seal("user:7", STAMP, None, &entry);
             let cut = Bytes::from(sealed.clone()).slice(..sealed.len().saturating_sub(by));
-            prop_assert_eq!(sealer.unseal("user:7", cut), None);
+            prop_assert_eq!(sealer.unseal("user:7", STAMP, cut), None);
             let grown = [sealed, vec![0; by]].concat();
-            prop_assert_eq!(sealer.unseal("user:7", grown.into()), None);
+            prop_assert_eq!(sealer.unseal("user:7", STAMP, grown.into()), None);
         }
 
         #[test]
-        fn an_entry_of_another_key_or_secret_is_refused(entry in entry(), own: String, other: String) {
+        fn an_entry_of_another_key_stamp_or_secret_is_refused(
+            entry in entry(),
+            own: String,
+            other: String,
+        ) {
             prop_assume!(own != other);
             let sealer = Sealer::new(SECRET);
-            let sealed = Bytes::from(sealer.seal(&own, None, &entry));
-            prop_assert_eq!(sealer.unseal(&other, sealed.clone()), None);
-            prop_assert_eq!(Sealer::new([8; 32]).unseal(&own, sealed), None);
+            let sealed = Bytes::from(sealer.seal(&own, own.as_bytes(), None, &entry));
+            prop_assert_eq!(sealer.unseal(&other, own.as_bytes(), sealed.clone()), None);
+            prop_assert_eq!(sealer.unseal(&own, other.as_bytes(), sealed.clone()), None);
+            prop_assert_eq!(Sealer::new([8; 32]).unseal(&own, own.as_bytes(), sealed), None);
         }
 
         #[test]
         fn any_bytes_are_refused(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
-            prop_assert_eq!(Sealer::new(SECRET).unseal("user:7", bytes.into()), None);
+            prop_assert_eq!(Sealer::new(SECRET).unseal("user:7", STAMP, bytes.into()), None);
         }
     }
 }

@@ -24,6 +24,8 @@ pub struct RedisSettings {
     pub pool_size: usize,
     /// How long whoever loads a value is waited for without a sign of life.
     pub lease: Duration,
+    /// Larger values are kept out of Redis, in bytes.
+    pub max_entry: usize,
     /// What authenticates entries: whoever lacks it cannot make one that is believed.
     pub secret: [u8; 32],
 }

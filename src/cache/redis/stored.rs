@@ -10,6 +10,8 @@ pub(super) const MARK: usize = 16;
 /// the key is in a group. Redis puts it there, from the lease, so that it is the one of when the
 /// ticket was handed out.
 pub(super) struct Stored {
+    /// The whole stamp.
+    pub(super) stamp: Bytes,
     token: Bytes,
     group: Option<Bytes>,
     pub(super) sealed: Bytes,
@@ -21,6 +23,7 @@ impl Stored {
             return None;
         };
         let mut bytes = Bytes::from(bytes);
+        let whole = bytes.clone();
         let marks = match bytes.try_get_u8().ok()? {
             b'1' => 1,
             b'2' => 2,
@@ -30,6 +33,7 @@ impl Stored {
             return None;
         }
         Some(Self {
+            stamp: whole.slice(..1 + marks * MARK),
             token: bytes.split_to(MARK),
             group: (marks == 2).then(|| bytes.split_to(MARK)),
             sealed: bytes,
@@ -83,6 +87,7 @@ mod tests {
             let stored = [digit, &token, &group_bytes, &sealed].concat();
             let stored = Stored::parse(text(&stored)).expect("it is well-formed");
             prop_assert_eq!(&stored.sealed[..], &sealed[..]);
+            prop_assert_eq!(&stored.stamp[..], &[digit, &token, &group_bytes].concat());
             prop_assert!(stored.is_of(&text(&token)));
             prop_assert_eq!(stored.is_of(&text(&other)), token == other);
             prop_assert!(!stored.is_of(&Value::Nil), "a lost token drops everything");

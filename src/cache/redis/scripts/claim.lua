@@ -3,7 +3,8 @@
 -- KEYS: the key's lease; its entry; the marks that make up its stamp
 -- ARGV: a random text; the lease's life in ms; '1' to load the value;
 --       the head of the entry that the loader has seen, or ''
--- Answers {id, order, 1 if another is loading}, or {entry} if there is one that was not seen.
+-- Answers {id, order, 1 if another is loading, the stamp}, or nothing if there is an entry that was not
+-- seen.
 
 -- How many marks there are comes first, so that a stored entry explains itself.
 local stamp = tostring(#KEYS - 2)
@@ -23,7 +24,7 @@ if ARGV[3] == '1' then
   if entry and string.sub(entry, 1, #stamp) == stamp then
     local sealed = string.sub(entry, #stamp + 1)
     if ARGV[4] == '' or string.sub(sealed, 1, #ARGV[4]) ~= ARGV[4] then
-      return {sealed}
+      return {}
     end
   end
 end
@@ -49,4 +50,4 @@ if awaited == 0 then
   -- Those who only wait do not keep a dead loader's lease alive.
   redis.call('PEXPIRE', KEYS[1], ARGV[2])
 end
-return {id, order, awaited}
+return {id, order, awaited, stamp}
