@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use alacena::cache::{
-    BackendStats, CacheBackend, Change, Count, Entry, Filled, Key, LogBatch, Lookup, Mode, Pattern,
+    BackendStats, CacheBackend, Change, Clear, Count, Entry, Filled, Key, LogBatch, Lookup, Mode,
     Stale, Ticket, Tier, Timestamp, Voided,
 };
 use async_trait::async_trait;
@@ -210,12 +210,12 @@ impl CacheBackend for Staged {
         self.inner.apply(batch).await
     }
 
-    async fn clear(&self, pattern: &Pattern) -> u64 {
+    async fn clear(&self, clear: &Clear) -> u64 {
         {
             let mut set = self.set.lock().expect("no panics");
-            set.retain(|name, _| !pattern.matches(name));
+            set.retain(|name, _| !clear.pattern().matches(name));
         }
-        self.inner.clear(pattern).await
+        self.inner.clear(clear).await
     }
 
     async fn exists(&self, key: &Key, now: Timestamp) -> bool {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use alacena::cache::{
-    BackendStats, CacheBackend, Change, Count, Entry, Filled, Key, LogBatch, Lookup, Mode, Pattern,
+    BackendStats, CacheBackend, Change, Clear, Count, Entry, Filled, Key, LogBatch, Lookup, Mode,
     Ticket, Tier, Timestamp, Voided,
 };
 use async_trait::async_trait;
@@ -112,8 +112,8 @@ impl CacheBackend for Unsteady {
         self.inner.distrust();
     }
 
-    async fn clear(&self, pattern: &Pattern) -> u64 {
-        self.inner.clear(pattern).await
+    async fn clear(&self, clear: &Clear) -> u64 {
+        self.inner.clear(clear).await
     }
 
     async fn exists(&self, key: &Key, now: Timestamp) -> bool {

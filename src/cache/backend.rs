@@ -4,13 +4,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 
-use super::change::Change;
+use super::change::{Change, Clear};
 use super::clock::Timestamp;
 use super::counters::Count;
 use super::entry::Entry;
 use super::key::Key;
 use super::log::{LogBatch, Stale};
-use super::pattern::Pattern;
 
 /// The right to store one value under one key, until anything voids that key.
 ///
@@ -271,8 +270,8 @@ pub trait CacheBackend: Send + Sync + 'static {
     /// `through` is stored in the same step if its ticket is still good.
     async fn void(&self, change: &Change, through: Option<(Ticket, Entry)>) -> Voided;
 
-    /// Makes stale what the change log tells of, whoever changed it (recovery rules 3, 5 and 7). A clear
-    /// that it tells of is done already where instances share what they keep.
+    /// Makes stale what the change log tells of, whoever changed it (recovery rules 3, 5 and 7). A store
+    /// that instances share does a clear that it has not noted as done.
     async fn apply(&self, batch: &LogBatch) -> Voided {
         let mut worst = Voided::Confirmed;
         for entry in &batch.entries {
@@ -282,8 +281,8 @@ pub trait CacheBackend: Send + Sync + 'static {
                         worst = Voided::Unconfirmed;
                     }
                 }
-                Stale::Matching(pattern) => {
-                    self.clear(pattern).await;
+                Stale::Cleared(clear) => {
+                    self.clear(clear).await;
                 }
             }
         }
@@ -295,8 +294,9 @@ pub trait CacheBackend: Send + Sync + 'static {
     fn distrust(&self);
 
     /// Removes the keys that match, and refuses every load of them under way. Answers how many
-    /// there were. Counters stay.
-    async fn clear(&self, pattern: &Pattern) -> u64;
+    /// there were. Counters stay. Where it cannot be done, the change log has it done: see
+    /// [`apply`](Self::apply).
+    async fn clear(&self, clear: &Clear) -> u64;
 
     /// Whether there is an entry under the key that answers reads.
     async fn exists(&self, key: &Key, now: Timestamp) -> bool;

@@ -1,10 +1,12 @@
 use std::fmt;
+use std::str::FromStr;
 
 use bytes::Bytes;
 
 use super::cached::Cacheable;
 use super::key::{Group, Key};
 use super::log::Position;
+use super::pattern::{Pattern, PatternError};
 use super::policy::Policy;
 
 /// What a write makes stale.
@@ -82,6 +84,44 @@ impl fmt::Display for Change {
             .iter()
             .map(|group| format!("{}:*", group.name()));
         f.write_str(&keys.chain(groups).collect::<Vec<_>>().join(", "))
+    }
+}
+
+/// An administrator's clear of what matches a pattern. An id tells it from others: a store that instances
+/// share notes the clears that it has done, so that what the change log says of them is done once.
+#[derive(Clone, Debug)]
+pub struct Clear {
+    pattern: Pattern,
+    id: i64,
+}
+
+impl Clear {
+    /// A clear that was not there before.
+    pub fn new(pattern: Pattern) -> Self {
+        Self::logged(pattern, fastrand::i64(1..))
+    }
+
+    /// The clear of this id, of which the change log tells.
+    pub fn logged(pattern: Pattern, id: i64) -> Self {
+        Self { pattern, id }
+    }
+
+    /// Which keys go.
+    pub fn pattern(&self) -> &Pattern {
+        &self.pattern
+    }
+
+    /// What tells it from other clears.
+    pub fn id(&self) -> i64 {
+        self.id
+    }
+}
+
+impl FromStr for Clear {
+    type Err = PatternError;
+
+    fn from_str(pattern: &str) -> Result<Self, PatternError> {
+        pattern.parse().map(Self::new)
     }
 }
 

@@ -3,8 +3,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::change::Change;
-use super::pattern::Pattern;
+use super::change::{Change, Clear};
 
 /// A position in the change log of the source of truth: that of one change, or the end of all that
 /// are settled. Greater is later.
@@ -50,8 +49,8 @@ pub struct LogEntry {
 pub enum Stale {
     /// These keys and groups.
     Change(Change),
-    /// Every key that matches.
-    Matching(Pattern),
+    /// Every key that an administrator's clear is of.
+    Cleared(Clear),
 }
 
 /// Every change at a position before this one's is settled; and what tells this log from another, in
@@ -104,7 +103,7 @@ impl LogBatch {
     /// Whether an admin's clear is among it.
     pub fn has_clear(&self) -> bool {
         let mut entries = self.entries.iter();
-        entries.any(|entry| matches!(entry.stale, Stale::Matching(_)))
+        entries.any(|entry| matches!(entry.stale, Stale::Cleared(_)))
     }
 }
 

@@ -10,13 +10,12 @@ use moka::sync::Cache as Moka;
 use parking_lot::Mutex;
 
 use super::backend::{BackendStats, CacheBackend, Filled, Lookup, Mode, Ticket, Tier, Voided};
-use super::change::Change;
+use super::change::{Change, Clear};
 use super::clock::Timestamp;
 use super::counters::{Count, Counters};
 use super::entry::Entry;
 use super::key::{Group, Key};
 use super::log::{LogBatch, LogEntry, Position, Stale};
-use super::pattern::Pattern;
 
 /// How many epochs the keys share. Keys that share one refuse each other's fills when either is
 /// voided, which costs a hit and never the truth.
@@ -323,8 +322,8 @@ impl CacheBackend for MemoryBackend {
                         self.void_all(change, None);
                     }
                 }
-                Stale::Matching(pattern) => {
-                    self.clear(pattern).await;
+                Stale::Cleared(clear) => {
+                    self.clear(clear).await;
                 }
             }
         }
@@ -343,14 +342,17 @@ impl CacheBackend for MemoryBackend {
         *self.voided.lock() = Noted::default();
     }
 
-    async fn clear(&self, pattern: &Pattern) -> u64 {
+    async fn clear(&self, clear: &Clear) -> u64 {
         for stripe in &self.stripes {
             *stripe.lock() += 1;
         }
         let keys: Vec<_> = self.entries.iter().map(|(key, _)| key).collect();
         let mut cleared = 0;
         for some in keys.chunks(CLEARED_AT_ONCE) {
-            for key in some.iter().filter(|key| pattern.matches(key.name())) {
+            for key in some
+                .iter()
+                .filter(|key| clear.pattern().matches(key.name()))
+            {
                 cleared += u64::from(self.get(key).is_some());
                 self.void_key(key, None);
             }

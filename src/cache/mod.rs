@@ -47,7 +47,7 @@ pub use backend::{
 };
 pub use budget::{Spent, one_budget};
 pub use cached::Cacheable;
-pub use change::{Change, Written};
+pub use change::{Change, Clear, Written};
 pub use clock::{Clock, ManualClock, SystemClock, Timestamp};
 pub use counters::Count;
 pub use entry::{Entry, EntryTimes};

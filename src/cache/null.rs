@@ -3,12 +3,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::backend::{BackendStats, CacheBackend, Filled, Lookup, Mode, Ticket, Voided};
-use super::change::Change;
+use super::change::{Change, Clear};
 use super::clock::Timestamp;
 use super::counters::{Count, Counters};
 use super::entry::Entry;
 use super::key::Key;
-use super::pattern::Pattern;
 
 /// Keeps nothing: every lookup is a miss without a ticket. The "without cache" side of every
 /// comparison. Counters are still counted, since what they protect does not depend on caching.
@@ -63,7 +62,7 @@ impl CacheBackend for NullBackend {
 
     fn distrust(&self) {}
 
-    async fn clear(&self, _: &Pattern) -> u64 {
+    async fn clear(&self, _: &Clear) -> u64 {
         0
     }
 

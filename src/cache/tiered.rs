@@ -4,14 +4,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::backend::{BackendStats, CacheBackend, Filled, Lookup, Mode, Ticket, Tier, Voided};
-use super::change::Change;
+use super::change::{Change, Clear};
 use super::clock::Timestamp;
 use super::counters::Count;
 use super::entry::Entry;
 use super::key::Key;
 use super::log::LogBatch;
 use super::memory::MemoryBackend;
-use super::pattern::Pattern;
 
 /// Two tiers: this process's memory in front of a store that instances share.
 ///
@@ -196,10 +195,10 @@ impl CacheBackend for TieredBackend {
         self.near.distrust();
     }
 
-    async fn clear(&self, pattern: &Pattern) -> u64 {
-        let far = self.far.clear(pattern).await;
+    async fn clear(&self, clear: &Clear) -> u64 {
+        let far = self.far.clear(clear).await;
         // Most keys are in both tiers.
-        self.near.clear(pattern).await.max(far)
+        self.near.clear(clear).await.max(far)
     }
 
     async fn exists(&self, key: &Key, now: Timestamp) -> bool {

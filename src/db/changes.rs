@@ -83,6 +83,8 @@ pub enum Changed {
     Cleared {
         /// The pattern.
         pattern: String,
+        /// What tells it from other clears.
+        id: i64,
     },
     /// Possibly everything.
     Everything,
@@ -144,11 +146,12 @@ impl Database {
     ///
     /// # Errors
     /// Why the database did not answer.
-    pub async fn log_clear(&self, pattern: String) -> Result<Committed<()>, DbError> {
+    pub async fn log_clear(&self, pattern: String, id: i64) -> Result<Committed<()>, DbError> {
         let inserted = self
             .write(move |connection| {
                 let clear = (
                     cache_changes::kind.eq("clear"),
+                    cache_changes::id.eq(id),
                     cache_changes::detail.eq(&pattern),
                 );
                 let insert = diesel::insert_into(cache_changes::table).values(clear);
@@ -554,7 +557,7 @@ fn logged((position, age, kind, id, detail): LogRow) -> Option<Logged> {
         ("begin", _, _) => return None,
         ("user", Some(id), email) => Changed::User { id, email },
         ("product", Some(id), _) => Changed::Product { id },
-        ("clear", _, Some(pattern)) => Changed::Cleared { pattern },
+        ("clear", Some(id), Some(pattern)) => Changed::Cleared { pattern, id },
         // Also what a later release may write.
         _ => Changed::Everything,
     };

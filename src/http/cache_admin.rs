@@ -9,9 +9,9 @@ use super::caller::Admin;
 use super::input::query;
 use super::metrics::Measured;
 use super::position;
-use super::problem::Problem;
+use super::problem::{Kind, Problem};
 use super::telemetry::Telemetry;
-use crate::cache::{Cache, Copied, Pattern};
+use crate::cache::{Cache, Clear, Copied, Pattern};
 use crate::coherence::Coherence;
 use crate::db::Database;
 use crate::service::{Error, key_of};
@@ -248,11 +248,21 @@ pub(super) async fn clear(
         .map_err(|error| Problem::field("pattern", format!("{error}")))?;
     // Copies are the only thing that answers while the database is away.
     database.check().await.map_err(Error::from)?;
-    let cleared = cache.clear(pattern.clone()).await;
-    let told = database.log_clear(pattern.to_string()).await;
+    let clear = Clear::new(pattern.clone());
+    let id = clear.id();
+    let cleared = cache.clear(clear).await;
+    // What could not be cleared in Redis is dropped there by each instance that applies the log.
+    let told = database.log_clear(pattern.to_string(), id).await;
     let position = told.map_err(Error::from)?.position;
-    // This instance is told too: what is stored after the answer is to stay.
-    cache.catches_up(UNTIL_TOLD).await;
+    // This instance applies it too: what is stored after the answer is to stay, and what is there before
+    // is to be gone.
+    if cache.followed().is_some() && !cache.catches_up(UNTIL_TOLD).await {
+        return Err(Problem::because(
+            Kind::Unavailable,
+            "the clear is recorded, but this instance could not apply it in time; repeat it",
+        )
+        .retry_after(UNTIL_TOLD));
+    }
     // The pattern may hold an e-mail address, so it stays out of the log.
     log::info!("an admin cleared cache entries: {cleared}");
     let entries = if cleared == 1 { "entry" } else { "entries" };

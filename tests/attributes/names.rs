@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use alacena::cache::{
-    Cache, Forward, Json, Key, KeyPart, KeySlot, ManualClock, MemoryBackend, Mode, Pattern,
+    Cache, Clear, Forward, Json, Key, KeyPart, KeySlot, ManualClock, MemoryBackend, Mode,
     ReadHistory, Source, Tasks, cached,
 };
 use serde::{Deserialize, Serialize};
@@ -174,7 +174,7 @@ async fn the_cache_is_the_one_that_is_given() {
     nested(&one, 7).await;
     assert!(is_kept(&one, "nested:id=7").await);
     assert!(is_kept(&one, "all:text=inside:owned=7:place=(,(),):days=()").await);
-    let everything: Pattern = "*".parse().expect("a pattern");
+    let everything: Clear = "*".parse().expect("a pattern");
     assert_eq!(other.clear(everything).await, 0);
 }
 

@@ -2,12 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use alacena::cache::{CacheBackend, Pattern, Timestamp, one_budget};
+use alacena::cache::{CacheBackend, Clear, Timestamp, one_budget};
 use alacena_lab::contract::source::{START, eventually, page, row};
 
 use crate::support::{REDIS, Settings, ask, fill, hit, own_redis, trusted};
 
-fn every() -> Pattern {
+fn every() -> Clear {
     "*".parse().expect("a pattern")
 }
 

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use alacena::cache::{
-    CacheBackend, Change, ChangeLog, LogBatch, LogEntry, LogUnavailable, Position, Replay, Stale,
-    Voided, Watermark,
+    CacheBackend, Change, ChangeLog, Clear, LogBatch, LogEntry, LogUnavailable, Position,
+    RedisBackend, Replay, Stale, Voided, Watermark,
 };
 use alacena_lab::contract::source::{PAGES, START, page, row};
 use alacena_lab::proxy::{Direction, Fault, Proxy};
@@ -22,7 +22,7 @@ const BUDGET: Duration = Duration::from_secs(2);
 /// A log that a test writes.
 #[derive(Default)]
 pub(crate) struct TestLog {
-    changes: Mutex<Vec<Change>>,
+    changes: Mutex<Vec<Stale>>,
     is_away: AtomicBool,
     /// Watermarks before this are too old.
     start: AtomicU64,
@@ -46,18 +46,22 @@ impl TestLog {
             entries: entries
                 .map(|(number, change)| LogEntry {
                     position: Position::new(number),
-                    stale: Stale::Change(change.clone()),
+                    stale: change.clone(),
                 })
                 .collect(),
             until: Watermark::parse(&format!("{end} of the test")).expect("a watermark"),
         }
     }
 
-    /// Writes a change; answers what whoever follows the log is told.
+    /// Writes a change; answers what the log tells from there on.
     pub(crate) fn write(&self, change: Change) -> LogBatch {
+        self.write_stale(Stale::Change(change))
+    }
+
+    fn write_stale(&self, stale: Stale) -> LogBatch {
         let number = {
             let mut changes = self.changes.lock().expect("no panic");
-            changes.push(change);
+            changes.push(stale);
             FIRST + changes.len() as u64 - 1
         };
         self.since(number)
@@ -105,6 +109,13 @@ impl Scene {
             proxy,
             log,
         }
+    }
+
+    /// Another instance, whom the proxy's faults do not touch.
+    async fn elsewhere(&self) -> RedisBackend {
+        let mut settings = Settings::at(&self.redis).log(self.log.clone());
+        settings.0.namespace.clone_from(&self.settings.0.namespace);
+        settings.far().await
     }
 
     fn token(&self) -> String {
@@ -318,15 +329,92 @@ async fn a_position_that_comes_again_is_not_taken_for_voided() {
     assert_eq!(hit(&far, &row(1)).await, None);
 }
 
-/// What a clear could not reach is not there when Redis is.
-#[tokio::test(flavor = "multi_thread")]
+/// A clear that its instance cannot do in Redis, from the beginning or from some key on, is done by
+/// whichever instance applies the log: everything goes, once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_clear_that_redis_did_not_hear_of_drops_what_it_has() {
+    for is_cut_midway in [false, true] {
+        let scene = Scene::set().await;
+        let cleared = Arc::new(scene.settings.far().await);
+        let (other, third) = (scene.elsewhere().await, scene.elsewhere().await);
+        for id in 0..1500 {
+            fill(&other, &row(id), "old").await;
+        }
+        let clear: Clear = "row:*".parse().expect("a pattern");
+        if is_cut_midway {
+            let size = || ask(&scene.redis, &["DBSIZE"]);
+            let before = size();
+            // Slow enough that it can be seen at work.
+            let slow = Fault::Throttle {
+                bytes_per_second: 100_000,
+            };
+            scene.proxy.set(Direction::ToClient, slow);
+            let clearing = tokio::spawn({
+                let (cleared, clear) = (Arc::clone(&cleared), clear.clone());
+                async move { cleared.clear(&clear).await }
+            });
+            eventually("it has begun", || size() != before).await;
+            scene.proxy.set(Direction::Both, Fault::Cut);
+            clearing.await.expect("no panic");
+        } else {
+            scene.proxy.set(Direction::Both, Fault::Cut);
+            assert_eq!(cleared.clear(&clear).await, 0);
+        }
+        let token = scene.token();
+        let batch = scene.log.write_stale(Stale::Cleared(clear));
+        assert_eq!(other.apply(&batch).await, Voided::Confirmed);
+        assert_ne!(scene.token(), token);
+        for id in 0..1500 {
+            assert_eq!(hit(&other, &row(id)).await, None, "{id}");
+        }
+        fill(&other, &row(1), "new").await;
+        assert_eq!(third.apply(&batch).await, Voided::Confirmed);
+        scene.proxy.heal();
+        is_trusted(&*cleared).await;
+        let _ = cleared.apply(&batch).await;
+        assert_eq!(hit(&third, &row(1)).await, text("new"), "it is done once");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clear_that_redis_has_done_is_not_done_again() {
     let scene = Scene::set().await;
-    let far = scene.settings.far().await;
+    let (cleared, other) = (scene.settings.far().await, scene.elsewhere().await);
+    fill(&other, &row(1), "old").await;
+    fill(&other, &page(1), "kept").await;
+    let clear: Clear = "row:1".parse().expect("a pattern");
+    assert_eq!(cleared.clear(&clear).await, 1);
+    fill(&other, &row(1), "new").await;
+    let batch = scene.log.write_stale(Stale::Cleared(clear));
+    for far in [&other, &cleared, &other] {
+        assert_eq!(far.apply(&batch).await, Voided::Confirmed);
+        assert_eq!(hit(far, &row(1)).await, text("new"));
+        assert_eq!(hit(far, &page(1)).await, text("kept"));
+    }
+    // Its note goes with the watermark.
+    let _ = other.apply(&scene.log.write(Change::of(row(9)))).await;
+    assert_eq!(
+        ask(&scene.redis, &["EXISTS", &scene.settings.name_of("voided")]),
+        "0"
+    );
+}
+
+/// A Redis that comes back with data from before a clear has it done again.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clear_is_done_in_old_data_that_comes_back() {
+    let mut redis = own_redis().await;
+    let log = TestLog::shared();
+    let settings = Settings::at(&redis).budget(BUDGET).log(log.clone());
+    let far = settings.far().await;
     fill(&far, &row(1), "old").await;
-    scene.proxy.set(Direction::Both, Fault::Cut);
-    assert_eq!(far.clear(&"row:*".parse().expect("a pattern")).await, 0);
-    scene.proxy.heal();
+    let snapshot = block_in_place(|| redis.snapshot()).expect("a snapshot");
+    let clear: Clear = "row:*".parse().expect("a pattern");
+    assert_eq!(far.clear(&clear).await, 1);
+    let batch = log.write_stale(Stale::Cleared(clear));
+    assert_eq!(far.apply(&batch).await, Voided::Confirmed);
+    block_in_place(|| redis.kill()).expect("it dies");
+    block_in_place(|| redis.start_from(&snapshot)).expect("it starts");
+    eventually("it is noticed", || far.trouble().is_some()).await;
     is_trusted(&far).await;
     assert_eq!(hit(&far, &row(1)).await, None);
 }

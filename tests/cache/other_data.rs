@@ -126,15 +126,14 @@ async fn memory_stays_warm_whatever_becomes_of_redis() {
 async fn sequence_numbers_that_are_not_in_use_are_removed() {
     let redis = own_redis().await;
     let settings = Settings::at(&redis);
-    let registry = settings.name("sequences", "");
-    let registry = registry.trim_end_matches(':');
+    let registry = settings.name_of("sequences");
     let dead = settings.name("sequence", "dead");
     ask(&redis, &["SET", &dead, "7"]);
-    ask(&redis, &["ZADD", registry, "1000", &dead]);
+    ask(&redis, &["ZADD", &registry, "1000", &dead]);
     let backend = settings.far().await;
     assert_eq!(ask(&redis, &["EXISTS", &dead]), "0");
-    assert_eq!(ask(&redis, &["ZCARD", registry]), "1");
-    let name = ask(&redis, &["ZRANGE", registry, "0", "-1"]);
+    assert_eq!(ask(&redis, &["ZCARD", &registry]), "1");
+    let name = ask(&redis, &["ZRANGE", &registry, "0", "-1"]);
     assert_eq!(ask(&redis, &["TTL", &name]), "-1", "no policy evicts it");
     assert_eq!(
         backend.void(&Change::of(row(1)), None).await,

@@ -229,12 +229,17 @@ impl Settings {
         self.name("lease", key.name())
     }
 
+    /// What something is called that there is one of.
+    pub(crate) fn name_of(&self, what: &str) -> String {
+        format!("{}:3:log:{what}", self.0.namespace)
+    }
+
     pub(crate) fn token(&self) -> String {
-        format!("{}:3:log:token", self.0.namespace)
+        self.name_of("token")
     }
 
     pub(crate) fn watermark(&self) -> String {
-        format!("{}:3:log:watermark", self.0.namespace)
+        self.name_of("watermark")
     }
 }
 

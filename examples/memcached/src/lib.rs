@@ -17,8 +17,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use alacena::cache::{
-    BackendStats, CacheBackend, Change, Count, Entry, FarStats, Filled, Key, LogBatch, Lookup,
-    Mode, NullBackend, Pattern, Stale, Ticket, Tier, Timestamp, Voided,
+    BackendStats, CacheBackend, Change, Clear, Count, Entry, FarStats, Filled, Key, LogBatch,
+    Lookup, Mode, NullBackend, Stale, Ticket, Tier, Timestamp, Voided,
 };
 use async_trait::async_trait;
 
@@ -296,13 +296,16 @@ impl MemcachedBackend {
         let server = self.trusted().await?;
         let mut stale = Vec::new();
         for entry in &batch.entries {
-            // An admin's clear is done by whoever tells of it: all share this memcached.
-            if let Stale::Change(change) = &entry.stale {
-                let names = self.stale(change).into_iter();
-                stale.extend(names.map(|name| {
-                    let note = self.names.voided(entry.position.number(), &name);
-                    (note, name)
-                }));
+            match &entry.stale {
+                Stale::Change(change) => {
+                    let names = self.stale(change).into_iter();
+                    stale.extend(names.map(|name| {
+                        let note = self.names.voided(entry.position.number(), &name);
+                        (note, name)
+                    }));
+                }
+                // One that its instance could not do here: then everything goes, with the token.
+                Stale::Cleared(clear) => stale.push((self.note_of(clear), self.names.token())),
             }
         }
         let (notes, names): (Vec<String>, Vec<String>) = stale.into_iter().unzip();
@@ -315,8 +318,13 @@ impl MemcachedBackend {
         server.delete(&left).await
     }
 
-    /// Removes the items that match. Answers how many had a live entry.
-    async fn remove(&self, pattern: &Pattern) -> Result<u64, NoAnswer> {
+    /// What a clear is noted as, once it is done.
+    fn note_of(&self, clear: &Clear) -> String {
+        self.names.voided(clear.id().unsigned_abs(), "clear")
+    }
+
+    /// Removes the items that match, and notes that. Answers how many had a live entry.
+    async fn remove(&self, clear: &Clear) -> Result<u64, NoAnswer> {
         let server = self.trusted().await?;
         let names = server.names().await?;
         let names: Vec<String> = names
@@ -328,13 +336,15 @@ impl MemcachedBackend {
         let mut matching = Vec::new();
         for (name, found) in names.into_iter().zip(items) {
             let item = found.and_then(|found| self.sealer.unseal(&name, &found.bytes));
-            let Some(item) = item.filter(|item| pattern.matches(&item.name)) else {
+            let Some(item) = item.filter(|item| clear.pattern().matches(&item.name)) else {
                 continue;
             };
             cleared += u64::from(item.entry.is_some() && self.is_live(&item).await?);
             matching.push(name);
         }
         server.delete(&matching).await?;
+        let note = self.note_of(clear);
+        server.store(When::Always, &note, NOTED, b"").await?;
         Ok(cleared)
     }
 
@@ -491,8 +501,8 @@ impl CacheBackend for MemcachedBackend {
         self.doubt();
     }
 
-    async fn clear(&self, pattern: &Pattern) -> u64 {
-        match self.remove(pattern).await {
+    async fn clear(&self, clear: &Clear) -> u64 {
+        match self.remove(clear).await {
             Ok(cleared) => cleared,
             Err(NoAnswer) => {
                 // What was to go may still be there: so everything goes.

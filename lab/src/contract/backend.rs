@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use alacena::cache::{
-    CacheBackend, Change, Entry, Filled, Key, LogBatch, LogEntry, Lookup, Mode, Pattern, Position,
+    CacheBackend, Change, Clear, Entry, Filled, Key, LogBatch, LogEntry, Lookup, Mode, Position,
     Stale, Ticket, Voided, Watermark,
 };
 use bytes::Bytes;
@@ -136,8 +136,8 @@ pub async fn clear_counts_what_it_takes_and_takes_what_matches(backend: Backend)
         fill(&backend, &page(id), "x").await;
     }
     let clear = async |pattern: &str| {
-        let pattern: Pattern = pattern.parse().expect("a pattern");
-        backend.clear(&pattern).await
+        let clear: Clear = pattern.parse().expect("a pattern");
+        backend.clear(&clear).await
     };
     assert_eq!(clear("row:?").await, 10);
     assert_eq!(clear("row:*").await, 2);

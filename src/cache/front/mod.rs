@@ -10,14 +10,13 @@ use bytes::Bytes;
 use self::load::Loaded;
 use super::backend::{BackendStats, CacheBackend, Copied, Lookup, Mode, Tier, Voided};
 use super::cached::Cacheable;
-use super::change::Change;
+use super::change::{Change, Clear};
 use super::clock::{Clock, Timestamp};
 use super::counters::Count;
 use super::entry::Entry;
 use super::flight::Flights;
 use super::key::Key;
 use super::log::{LogBatch, Position};
-use super::pattern::Pattern;
 use super::policy::Policy;
 use super::progress::Progress;
 use super::reads::ReadCounters;
@@ -251,11 +250,9 @@ impl Cache {
 
     /// Removes the keys that match, in every tier, to the end even if the caller is gone. Answers
     /// how many there were.
-    pub async fn clear(&self, pattern: Pattern) -> u64 {
+    pub async fn clear(&self, clear: Clear) -> u64 {
         let backend = Arc::clone(&self.backend);
-        let task = self
-            .tasks
-            .spawn(async move { backend.clear(&pattern).await });
+        let task = self.tasks.spawn(async move { backend.clear(&clear).await });
         task.await.unwrap_or_default()
     }
 

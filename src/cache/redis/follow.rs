@@ -4,8 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::link::{Generation, Link, NoAnswer};
+use super::marks::Marks;
 use super::names::Names;
 use super::script::{Call, Script};
+use crate::cache::change::Clear;
 use crate::cache::log::{LogBatch, LogEntry, Position, Stale};
 
 /// How many entries of the log one script voids: others wait for it.
@@ -16,7 +18,7 @@ const AT_ONCE: usize = 200;
 pub(super) async fn apply(
     link: &Link,
     generation: &Arc<Generation>,
-    names: &Names,
+    target: Target<'_>,
     batch: &LogBatch,
     seen: Position,
     limit: Duration,
@@ -31,13 +33,8 @@ pub(super) async fn apply(
         } else {
             ""
         };
-        let call = Script::Apply.call();
-        let call = apply_entries(
-            fenced(call, names, generation, seen),
-            names,
-            entries,
-            watermark,
-        );
+        let call = fenced(Script::Apply.call(), target.names, generation, seen);
+        let call = target.apply(call, entries, watermark);
         let answer = link.call_on(generation, &call, limit).await?;
         let position = link.acknowledged(generation, answer)?;
         generation.saw(Position::new(position.unsigned_abs()));
@@ -64,33 +61,59 @@ fn begin(call: Call, names: &Names, generation: &Generation) -> Call {
         .key(names.voided().to_owned())
 }
 
-fn apply_entries(call: Call, names: &Names, entries: &[LogEntry], watermark: &str) -> Call {
-    let (mut keys, mut positions) = (Vec::new(), Vec::new());
-    let (mut groups, mut group_positions) = (Vec::new(), Vec::new());
-    for LogEntry { position, stale } in entries {
-        let Stale::Change(change) = stale else {
-            continue;
-        };
-        for key in change.keys() {
-            keys.extend(names.of_key(key));
-            positions.push(*position);
+/// What a clear is noted as, once it is done.
+pub(super) fn note_of(clear: &Clear) -> String {
+    format!("clear {}", clear.id())
+}
+
+/// What the change log is applied to.
+#[derive(Clone, Copy)]
+pub(super) struct Target<'a> {
+    pub(super) names: &'a Names,
+    pub(super) marks: &'a Marks,
+}
+
+impl Target<'_> {
+    fn apply(self, call: Call, entries: &[LogEntry], watermark: &str) -> Call {
+        let (mut keys, mut positions) = (Vec::new(), Vec::new());
+        let (mut groups, mut group_positions) = (Vec::new(), Vec::new());
+        let mut clears = Vec::new();
+        for LogEntry { position, stale } in entries {
+            match stale {
+                Stale::Change(change) => {
+                    for key in change.keys() {
+                        keys.extend(self.names.of_key(key));
+                        positions.push(*position);
+                    }
+                    for group in change.groups() {
+                        groups.push(self.names.group(group.name()));
+                        group_positions.push(*position);
+                    }
+                }
+                Stale::Cleared(clear) => clears.push((*position, note_of(clear))),
+            }
         }
-        for group in change.groups() {
-            groups.push(names.group(group.name()));
-            group_positions.push(*position);
-        }
+        let call = call
+            .key(self.names.token().to_owned())
+            .keys(keys)
+            .keys(groups)
+            .bytes(watermark)
+            .bytes(self.marks.draw())
+            .number(positions.len() as u64)
+            .number(clears.len() as u64);
+        let positions = positions.into_iter().chain(group_positions);
+        let call = positions.fold(call, |call, position| call.number(position.number()));
+        clears.into_iter().fold(call, |call, (position, note)| {
+            call.number(position.number()).bytes(note)
+        })
     }
-    let call = call.keys(keys).keys(groups).bytes(watermark);
-    let call = call.number(positions.len() as u64);
-    let positions = positions.into_iter().chain(group_positions);
-    positions.fold(call, |call, position| call.number(position.number()))
 }
 
 /// Everything that a batch's changes are stored under: removing it is right at any time.
 pub(super) fn stored_under(names: &Names, batch: &LogBatch) -> Vec<String> {
     let changes = batch.entries.iter().filter_map(|entry| match &entry.stale {
         Stale::Change(change) => Some(change),
-        Stale::Matching(_) => None,
+        Stale::Cleared(_) => None,
     });
     changes.flat_map(|change| names.of_change(change)).collect()
 }

@@ -31,7 +31,7 @@ mod stored;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -52,13 +52,12 @@ use self::stored::Stored;
 use super::backend::{
     BackendStats, CacheBackend, FarStats, Filled, Lease, Lookup, Mode, Ticket, Tier, Voided,
 };
-use super::change::Change;
+use super::change::{Change, Clear};
 use super::clock::{Clock, Timestamp};
 use super::counters::{Count, Counters};
 use super::entry::Entry;
 use super::key::{Group, Key};
 use super::log::{ChangeLog, LogBatch};
-use super::pattern::Pattern;
 use super::stats::increment;
 
 /// What a void's script answers if it wrote nothing through.
@@ -83,7 +82,6 @@ pub struct RedisBackend {
     forged: AtomicU64,
     /// Where the next sample begins.
     cursor: AtomicU64,
-    is_unclear: Arc<AtomicBool>,
     keeper: AbortHandle,
 }
 
@@ -104,14 +102,12 @@ impl RedisBackend {
         let link = Arc::new(Link::new(settings)?);
         let names = Names::new(&settings.namespace, &settings.log);
         let marks = Arc::new(Marks::new()?);
-        let is_unclear = Arc::<AtomicBool>::default();
         let recovery = Recovery {
             link: Arc::clone(&link),
             names: names.clone(),
             marks: Arc::clone(&marks),
             log,
             clock,
-            is_unclear: Arc::clone(&is_unclear),
         };
         Ok(Self {
             link,
@@ -123,7 +119,6 @@ impl RedisBackend {
             counters: Counters::new(),
             forged: AtomicU64::new(0),
             cursor: AtomicU64::new(0),
-            is_unclear,
             keeper: tokio::spawn(recovery.keep()).abort_handle(),
         })
     }
@@ -233,8 +228,9 @@ impl RedisBackend {
         redis::from_redis_value(answer).map_err(|_| self.link.senseless())
     }
 
-    /// Removes what matches, step by step. Answers how many live entries there were.
-    async fn remove(&self, pattern: &Pattern) -> Result<u64, NoAnswer> {
+    /// Removes what matches, step by step, and notes that. Answers how many live entries there were.
+    async fn remove(&self, clear: &Clear) -> Result<u64, NoAnswer> {
+        let generation = self.link.trusted()?;
         let mut removed = 0;
         let mut cursor = b"0".to_vec();
         loop {
@@ -242,7 +238,7 @@ impl RedisBackend {
             let keys = names
                 .iter()
                 .filter_map(|name| self.names.key_of_either(name))
-                .filter(|key| pattern.matches(key.name()));
+                .filter(|key| clear.pattern().matches(key.name()));
             // An entry and its lease have the same key.
             let keys: HashSet<Key> = keys.collect();
             let keys: Vec<Key> = keys.into_iter().collect();
@@ -259,9 +255,25 @@ impl RedisBackend {
                 self.link.invalidate_at_leisure(call).await?;
             }
             if next == b"0" {
-                return Ok(removed);
+                break;
             }
             cursor = next;
+        }
+        // On the connections that were trusted when it began: what was removed was in that data.
+        let mut note = cmd("ZADD");
+        note.arg(self.names.voided())
+            .arg("+inf")
+            .arg(follow::note_of(clear));
+        let leisure = self.link.leisure();
+        self.link.send(&generation, &note, leisure).await?;
+        Ok(removed)
+    }
+
+    /// What the change log is applied to.
+    fn target(&self) -> follow::Target<'_> {
+        follow::Target {
+            names: &self.names,
+            marks: &self.marks,
         }
     }
 
@@ -514,13 +526,15 @@ impl CacheBackend for RedisBackend {
             return Voided::Confirmed;
         }
         let applied = match self.link.connected() {
-            // An admin's clear is done here by whoever tells of it.
             Ok((generation, true)) => {
-                let (seen, limit) = (generation.seen(), self.link.budget());
-                follow::apply(&self.link, &generation, &self.names, batch, seen, limit).await
+                let limit = self.link.budget();
+                let seen = generation.seen();
+                follow::apply(&self.link, &generation, self.target(), batch, seen, limit).await
             }
-            // Nobody relies on the watermark before a recovery has read it: it stays. What is voided
-            // now spares that recovery a doubt.
+            // Only the log that a recovery reads tells whether a clear was done.
+            Ok((_, false)) if batch.has_clear() => Err(NoAnswer::NotSent),
+            // No reader relies on the watermark before a recovery has read it: it stays. What is removed
+            // now spares that recovery another attempt.
             Ok((generation, false)) => {
                 let names = follow::stored_under(&self.names, batch);
                 let (delete, limit) = (delete(&names), self.link.share());
@@ -544,14 +558,12 @@ impl CacheBackend for RedisBackend {
         self.link.doubt("it is not known what a write made stale");
     }
 
-    async fn clear(&self, pattern: &Pattern) -> u64 {
-        match self.remove(pattern).await {
+    async fn clear(&self, clear: &Clear) -> u64 {
+        match self.remove(clear).await {
             Ok(removed) => removed,
             Err(why) => {
-                // What was to go may still be there: so everything goes.
-                self.is_unclear.store(true, Ordering::SeqCst);
-                self.link
-                    .doubt(&format!("a clear was not completed: {why}"));
+                // It is not noted as done, so the change log has everything dropped.
+                log::info!("clear not completed in Redis: {why}");
                 0
             }
         }

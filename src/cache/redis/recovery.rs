@@ -1,5 +1,4 @@
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use deadpool_redis::redis::{Cmd, Value, cmd, from_redis_value_ref};
@@ -53,8 +52,6 @@ pub(super) struct Recovery {
     pub(super) log: Arc<dyn ChangeLog>,
     /// What the clock of Redis is compared with.
     pub(super) clock: Arc<dyn Clock>,
-    /// Whether a clear was begun here and not completed: then a replay is not enough.
-    pub(super) is_unclear: Arc<AtomicBool>,
 }
 
 impl Recovery {
@@ -176,12 +173,7 @@ impl Recovery {
         if self.link.breaker().doubts() != doubts {
             return Ok(false);
         }
-        let is_unclear = self.is_unclear.swap(false, Ordering::SeqCst);
-        let made_up = self.make_up(&generation, is_unclear).await;
-        if made_up.is_err() && is_unclear {
-            self.is_unclear.store(true, Ordering::SeqCst);
-        }
-        made_up?;
+        self.make_up(&generation).await?;
         let mut keep = cmd("PERSIST");
         keep.arg(generation.sequence());
         if self.at_leisure(&generation, &keep).await? != Value::Int(1) {
@@ -196,23 +188,23 @@ impl Recovery {
     }
 
     /// Makes up for what Redis missed, by replaying the log or by dropping what is there.
-    async fn make_up(
-        &self,
-        generation: &Arc<Generation>,
-        is_unclear: bool,
-    ) -> Result<(), NoAnswer> {
+    async fn make_up(&self, generation: &Arc<Generation>) -> Result<(), NoAnswer> {
         let watermark = self.watermark(generation).await?;
         let replay = self.log.replay(watermark.as_ref()).await;
         let replay = replay.map_err(|error| NoAnswer::Failed(error.to_string()))?;
         match (watermark, replay) {
-            (Some(watermark), Replay::Since(batch)) if !batch.has_clear() && !is_unclear => {
-                let (link, names) = (&self.link, &self.names);
-                let (seen, limit) = (watermark.position(), link.leisure());
-                follow::apply(link, generation, names, &batch, seen, limit).await?;
+            (Some(watermark), Replay::Since(batch)) => {
+                let target = follow::Target {
+                    names: &self.names,
+                    marks: &self.marks,
+                };
+                let (link, seen) = (&self.link, watermark.position());
+                let leisure = link.leisure();
+                follow::apply(link, generation, target, &batch, seen, leisure).await?;
                 log::debug!("{} changes replayed", batch.entries.len());
             }
-            (_, Replay::Since(batch)) => {
-                self.drop_namespace(generation, &batch.until, "an admin cleared it")
+            (None, Replay::Since(batch)) => {
+                self.drop_namespace(generation, &batch.until, "it has no watermark")
                     .await?;
             }
             (_, Replay::Unknown { why, end }) => {

@@ -1,9 +1,12 @@
 //! What is changed through one instance, or behind every instance's back, is seen by all.
 
+use alacena_lab::proxy::{Direction, Fault, Proxy};
+use alacena_lab::servers::Redis;
 use serde_json::json;
+use tokio::task::block_in_place;
 
 use super::{Two, of_two};
-use crate::support::{TestApp, eventually};
+use crate::support::{Storage, TestApp, Truth, eventually};
 
 async fn finds(app: &TestApp, admin: &str, path: &str, text: &str) {
     eventually(&format!("{path} has {text}"), async || {
@@ -168,9 +171,74 @@ async fn a_clear_reaches_every_instance(two: Two) {
     two.stop().await;
 }
 
+/// An acknowledged clear holds like a write, also where the instance that cleared cannot reach Redis.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_clear_by_an_instance_that_is_cut_off_from_redis_reaches_every_instance() {
+    for (storage, backend) in [
+        (Storage::Sqlite, "redis"),
+        (Storage::Sqlite, "tiered"),
+        (Storage::Postgres, "tiered"),
+    ] {
+        let redis = block_in_place(Redis::start).expect("a server of one's own");
+        let proxy = Proxy::start(redis.address()).await.expect("a proxy");
+        let direct = format!("cache.redis.url = '{}'", redis.url());
+        let mut two = Two::start(storage, backend, &direct).await;
+        let namespace = ask_namespace(&redis);
+        let behind = format!(
+            "cache.redis.url = 'redis://{}'\ncache.redis.budget = '200ms'\ncache.namespace = '{namespace}'",
+            proxy.address()
+        );
+        let one = TestApp::start_at(&two.store.url(), backend, &behind).await;
+        std::mem::replace(&mut two.one, one).stop().await;
+        let Two {
+            one,
+            other,
+            admin,
+            store,
+        } = &two;
+        let (product, _) = one.new_product(admin).await;
+        for app in [one, other, one, other] {
+            eventually("it is cached", async || {
+                app.get(&product).by(admin).await.expect(200).is_hit()
+            })
+            .await;
+        }
+        // Changed where no trigger sees it: only a clear shows it.
+        let mut truth = Truth::at(&store.url());
+        block_in_place(|| {
+            truth.stop_log();
+            truth.execute("UPDATE products SET name = 'Another name'");
+        });
+        proxy.set(Direction::Both, Fault::Cut);
+        let clear = one.delete("/cache/clear?pattern=product:*").by(admin);
+        let cleared = clear.await.expect(200);
+        let position = cleared.header("alacena-position").to_owned();
+        let seen = one.get(&product).by(admin).await.expect(200);
+        assert!(seen.body.contains("Another name"), "{seen:?}");
+        let seen = other.get(&product).by(admin);
+        let seen = seen.header("alacena-position", &position).await.expect(200);
+        assert!(seen.body.contains("Another name"), "{seen:?}");
+        proxy.heal();
+        for app in [one, other] {
+            eventually("it is cached again", async || {
+                let read = app.get(&product).by(admin).await.expect(200);
+                assert!(read.body.contains("Another name"), "{read:?}");
+                read.is_hit()
+            })
+            .await;
+        }
+        two.stop().await;
+    }
+}
+
+/// The namespace of the one service that uses this Redis.
+fn ask_namespace(redis: &Redis) -> String {
+    let names = redis.command(&["KEYS", "*:token"]).expect("it answers");
+    names.split(':').next().unwrap_or_default().to_owned()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_table_that_is_emptied_at_once_is_empty_everywhere() {
-    use crate::support::Storage;
     for backend in ["memory", "redis", "tiered"] {
         let two = Two::start(Storage::Postgres, backend, "").await;
         let Two {
