@@ -226,6 +226,7 @@ impl Database {
             })),
             Modified::Absent => Ok(Modified::Absent),
             Modified::Unexpected => Ok(Modified::Unexpected),
+            Modified::LastAdministrator => Ok(Modified::LastAdministrator),
         });
         let committed = match modified {
             Ok(Modified::Done(committed)) => committed,

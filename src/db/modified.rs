@@ -11,6 +11,8 @@ pub enum Modified<T> {
     Absent,
     /// The row is not as the change expects it. Nothing was changed.
     Unexpected,
+    /// The change would leave no active administrator. Nothing was changed.
+    LastAdministrator,
 }
 
 /// What was committed, and where in the change log.
@@ -55,7 +57,9 @@ impl<T> Modified<T> {
     pub(super) fn done(self) -> Result<T, DbError> {
         match self {
             Self::Done(value) => Ok(value),
-            Self::Absent | Self::Unexpected => Err(DbError::Internal("nothing was written".into())),
+            Self::Absent | Self::Unexpected | Self::LastAdministrator => {
+                Err(DbError::Internal("nothing was written".into()))
+            }
         }
     }
 }

@@ -1,7 +1,8 @@
 use chrono::NaiveDateTime;
+use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 
-use super::connection::Backend;
+use super::connection::{Backend, DbConnection};
 use super::database::Database;
 use super::error::DbError;
 use super::modified::{Committed, Expected, Modified, now};
@@ -48,6 +49,21 @@ struct UserChangeset {
 /// The columns of a row, in its fields' order.
 fn columns() -> <UserRow as Selectable<Backend>>::SelectExpression {
     <UserRow as Selectable<Backend>>::construct_selection()
+}
+
+impl From<NewUser<String>> for NewUserRow {
+    fn from(user: NewUser<String>) -> Self {
+        let time = now();
+        Self {
+            email: user.email.as_str().to_owned(),
+            full_name: user.full_name.as_str().to_owned(),
+            role: user.role.as_str(),
+            is_active: user.is_active,
+            password_hash: user.password,
+            created_at: time,
+            updated_at: time,
+        }
+    }
 }
 
 impl From<UserRow> for User {
@@ -148,16 +164,37 @@ impl Database {
         .await
     }
 
-    /// Whether anybody is an admin who may do anything.
+    /// Whether there is an active administrator.
     ///
     /// # Errors
     /// Why the database did not answer.
     pub async fn has_active_admin(&self) -> Result<bool, DbError> {
-        self.read(|connection| {
-            let admins = users::table
-                .filter(users::role.eq(Role::Admin.as_str()))
-                .filter(users::is_active.eq(true));
-            diesel::select(diesel::dsl::exists(admins)).get_result(connection)
+        self.read(|connection| has_other_active_admin(connection, NO_USER))
+            .await
+    }
+
+    /// Inserts an administrator, provided that there is no active one. Of several instances that do
+    /// so at the same time, one succeeds; the others get [`Modified::Unexpected`].
+    ///
+    /// # Errors
+    /// [`DbError::EmailTaken`], or why the database did not answer.
+    pub async fn insert_first_admin(
+        &self,
+        user: NewUser<String>,
+    ) -> Result<Modified<Committed<User>>, DbError> {
+        let row = NewUserRow::from(user);
+        self.write(move |connection| {
+            if let DbConnection::Postgresql(postgres) = connection {
+                // A statement without a snapshot: the query below sees what the holder of the lock
+                // committed, at any isolation level.
+                postgres.batch_execute("LOCK TABLE users IN SHARE ROW EXCLUSIVE MODE")?;
+            }
+            let user = insert(connection, &row)?;
+            Ok(if has_other_active_admin(connection, user.id)? {
+                Modified::Unexpected
+            } else {
+                Modified::Done(user)
+            })
         })
         .await
     }
@@ -167,29 +204,15 @@ impl Database {
     /// # Errors
     /// [`DbError::EmailTaken`], or why the database did not answer.
     pub async fn insert_user(&self, user: NewUser<String>) -> Result<Committed<User>, DbError> {
-        let time = now();
-        let row = NewUserRow {
-            email: user.email.as_str().to_owned(),
-            full_name: user.full_name.as_str().to_owned(),
-            role: user.role.as_str(),
-            is_active: user.is_active,
-            password_hash: user.password,
-            created_at: time,
-            updated_at: time,
-        };
+        let row = NewUserRow::from(user);
         let inserted = self
-            .write(move |connection| {
-                let insert = diesel::insert_into(users::table).values(&row);
-                let row = insert
-                    .returning(columns())
-                    .get_result::<UserRow>(connection)?;
-                Ok(Modified::Done(User::from(row)))
-            })
+            .write(move |connection| insert(connection, &row).map(Modified::Done))
             .await?;
         inserted.done()
     }
 
-    /// Changes a user whose row is as expected.
+    /// Changes a user whose row is as expected. The last active administrator keeps both role and
+    /// activity.
     ///
     /// # Errors
     /// [`DbError::EmailTaken`], or why the database did not answer.
@@ -208,7 +231,12 @@ impl Database {
             password_hash: change.password,
             updated_at: now(),
         };
+        let may_remove_admin = set.role.is_some_and(|role| role != Role::Admin.as_str())
+            || set.is_active == Some(false);
         self.write(move |connection| {
+            if may_remove_admin {
+                lock_admins(connection)?;
+            }
             // Written first and looked at after: see `Database::write`.
             let updated = diesel::update(users::table.find(id))
                 .set((
@@ -227,7 +255,11 @@ impl Database {
                             .token_version
                             .is_none_or(|version| version == row.token_version - new_tokens) =>
                 {
-                    Modified::Done(row.into())
+                    if may_remove_admin && !has_other_active_admin(connection, id)? {
+                        Modified::LastAdministrator
+                    } else {
+                        Modified::Done(row.into())
+                    }
                 }
                 Some(_) => Modified::Unexpected,
             })
@@ -235,7 +267,7 @@ impl Database {
         .await
     }
 
-    /// Deletes a user whose row is as expected.
+    /// Deletes a user whose row is as expected, but not the last active administrator.
     ///
     /// # Errors
     /// Why the database did not answer.
@@ -245,18 +277,59 @@ impl Database {
         expected: Expected,
     ) -> Result<Modified<Committed<()>>, DbError> {
         self.write(move |connection| {
+            lock_admins(connection)?;
             let deleted: Option<i64> = diesel::delete(users::table.find(id))
                 .returning(users::version)
                 .get_result(connection)
                 .optional()?;
             Ok(match deleted {
                 None => Modified::Absent,
-                Some(version) if expected.accepts_version(version) => Modified::Done(()),
-                Some(_) => Modified::Unexpected,
+                Some(version) if !expected.accepts_version(version) => Modified::Unexpected,
+                Some(_) if !has_other_active_admin(connection, id)? => Modified::LastAdministrator,
+                Some(_) => Modified::Done(()),
             })
         })
         .await
     }
+}
+
+fn insert(connection: &mut DbConnection, row: &NewUserRow) -> QueryResult<User> {
+    let insert = diesel::insert_into(users::table).values(row);
+    let row = insert
+        .returning(columns())
+        .get_result::<UserRow>(connection);
+    row.map(User::from)
+}
+
+/// An id that no user has.
+const NO_USER: i64 = 0;
+
+/// Whether there is an active administrator apart from the user of this id.
+fn has_other_active_admin(connection: &mut DbConnection, id: i64) -> QueryResult<bool> {
+    let others = users::table
+        .filter(users::role.eq(Role::Admin.as_str()))
+        .filter(users::is_active.eq(true))
+        .filter(users::id.ne(id));
+    diesel::select(diesel::dsl::exists(others)).get_result(connection)
+}
+
+/// Makes concurrent transactions that may each take an active administrator away run one after the
+/// other: two administrators who demote each other must not both succeed.
+///
+/// Each of them locks the two active administrators with the lowest ids, in the same order. The
+/// later one then sees what the earlier one committed or, above `READ COMMITTED`, fails to
+/// serialize. SQLite has one writer at a time and needs no lock.
+fn lock_admins(connection: &mut DbConnection) -> QueryResult<()> {
+    let DbConnection::Postgresql(postgres) = connection else {
+        return Ok(());
+    };
+    let admins = users::table
+        .filter(users::role.eq(Role::Admin.as_str()))
+        .filter(users::is_active.eq(true))
+        .order(users::id)
+        .limit(2)
+        .select(users::id);
+    admins.for_update().load::<i64>(postgres).map(drop)
 }
 
 type CredentialRow = (i64, String, bool, i64);

@@ -195,10 +195,7 @@ impl Users {
             is_active,
         } = user;
         let password = self.hasher.hash(password.expose().into()).await?;
-        // That there is no such user may be cached too, under the address and under the new id.
-        let change = Change::of_something_new()
-            .and(hint_key(&email))
-            .and_group(LIST);
+        let change = new_user(&email);
         let db = self.db.clone();
         let write = self.cache.write_within(self.patience, change, async move {
             let user = NewUser {
@@ -221,7 +218,7 @@ impl Users {
     ///
     /// # Errors
     /// [`Error::Forbidden`], [`Error::Absent`], [`Error::Changed`], [`Error::EmailTaken`],
-    /// [`Error::Throttled`], or why it could not be done.
+    /// [`Error::LastAdministrator`], [`Error::Throttled`], or why it could not be done.
     pub async fn update(
         &self,
         caller: &Caller,
@@ -307,7 +304,8 @@ impl Users {
     /// Deletes a user whose row is as expected.
     ///
     /// # Errors
-    /// [`Error::Absent`], [`Error::Changed`], or why it could not be done.
+    /// [`Error::Absent`], [`Error::Changed`], [`Error::LastAdministrator`], or why it could not be
+    /// done.
     pub async fn delete(&self, id: i64, expected: Expected) -> Result<Committed<()>, Error> {
         let (db, policy) = (self.db.clone(), self.policies.user);
         let stale = made_stale(id, None);
@@ -318,27 +316,37 @@ impl Users {
         write.await
     }
 
-    /// Makes the first admin, if nobody has the address yet. Answers whether one was made.
+    /// Makes the first administrator, while there is no active one and no account has the address.
+    /// Answers whether one was made.
     ///
     /// # Errors
     /// Why it could not be done.
     pub async fn ensure_admin(&self, email: Email, password: Password) -> Result<bool, Error> {
-        if self.db.credentials_by_email(&email).await?.is_some() {
+        if self.has_admin().await? {
             return Ok(false);
         }
         let full_name = crate::domain::FullName::parse("Administrator")
             .map_err(|invalid| Error::Internal(invalid.to_string()))?;
-        let admin = NewUser {
-            email,
-            full_name,
-            password,
-            role: Role::Admin,
-            is_active: true,
-        };
-        match self.create(admin).await {
+        let password = self.hasher.hash(password.expose().into()).await?;
+        let stale = new_user(&email);
+        let db = self.db.clone();
+        let write = self.cache.write_within(self.patience, stale, async move {
+            let admin = NewUser {
+                email,
+                full_name,
+                password,
+                role: Role::Admin,
+                is_active: true,
+            };
+            let inserted = made(WHAT, db.insert_first_admin(admin).await?)?;
+            let id = inserted.value.id;
+            Ok(written(inserted.map(drop)).and(key(id)))
+        });
+        match write.await {
             Ok(_) => Ok(true),
-            // Another instance that starts at the same time was faster.
-            Err(Error::EmailTaken) => Ok(false),
+            // Another instance that starts at the same time was faster, or the account exists but
+            // is no active administrator.
+            Err(Error::Changed(_) | Error::EmailTaken) => Ok(false),
             Err(error) => Err(error),
         }
     }
@@ -357,7 +365,7 @@ impl Users {
         }
     }
 
-    /// Whether anybody is an admin who may do anything.
+    /// Whether there is an active administrator.
     ///
     /// # Errors
     /// Why there is no answer.
@@ -421,6 +429,14 @@ pub(super) fn made_stale(id: i64, email: Option<&str>) -> Change {
         Some(canonical) => change.and(Key::of_text(HINT, canonical)),
         None => change,
     }
+}
+
+/// What a new user with this address makes stale: that there is no such user may be cached under the
+/// address, and under the new id, which the write adds.
+fn new_user(email: &Email) -> Change {
+    Change::of_something_new()
+        .and(hint_key(email))
+        .and_group(LIST)
 }
 
 pub(super) async fn load(db: &Database, id: i64) -> Result<Option<CachedUser>, Error> {

@@ -6,6 +6,7 @@
 #[macro_use]
 mod support;
 
+mod administrators;
 mod by_email;
 mod cache_admin;
 mod caching;
