@@ -5,7 +5,7 @@ use diesel::prelude::*;
 use super::connection::{Backend, DbConnection};
 use super::database::Database;
 use super::error::DbError;
-use super::modified::{Committed, Expected, Modified, now};
+use super::modified::{Committed, Expected, Modified, draw, now};
 use super::schema::users;
 use crate::domain::{Credentials, Email, NewUser, Page, Role, Start, User, UserChange};
 
@@ -18,7 +18,8 @@ struct UserRow {
     role: String,
     is_active: bool,
     version: i64,
-    token_version: i64,
+    token_nonce: i64,
+    revision: i64,
     created_at: NaiveDateTime,
     updated_at: NaiveDateTime,
 }
@@ -31,6 +32,8 @@ pub(super) struct NewUserRow {
     pub(super) role: &'static str,
     pub(super) is_active: bool,
     pub(super) password_hash: String,
+    pub(super) token_nonce: i64,
+    pub(super) revision: i64,
     pub(super) created_at: NaiveDateTime,
     pub(super) updated_at: NaiveDateTime,
 }
@@ -43,6 +46,8 @@ struct UserChangeset {
     role: Option<&'static str>,
     is_active: Option<bool>,
     password_hash: Option<String>,
+    token_nonce: Option<i64>,
+    revision: i64,
     updated_at: NaiveDateTime,
 }
 
@@ -60,6 +65,8 @@ impl From<NewUser<String>> for NewUserRow {
             role: user.role.as_str(),
             is_active: user.is_active,
             password_hash: user.password,
+            token_nonce: draw(),
+            revision: draw(),
             created_at: time,
             updated_at: time,
         }
@@ -82,7 +89,8 @@ impl From<UserRow> for User {
             created_at: row.created_at.and_utc(),
             updated_at: row.updated_at.and_utc(),
             version: row.version,
-            token_version: row.token_version,
+            token_nonce: row.token_nonce,
+            revision: row.revision,
         }
     }
 }
@@ -222,13 +230,16 @@ impl Database {
         change: UserChange<String>,
         expected: Expected,
     ) -> Result<Modified<Committed<User>>, DbError> {
-        let new_tokens = i64::from(change.password.is_some());
+        // What the triggers do for changes by hand: RETURNING does not see their values in SQLite.
+        let revokes_tokens = change.password.is_some() || change.is_active == Some(false);
         let set = UserChangeset {
             email: change.email.map(|email| email.as_str().to_owned()),
             full_name: change.full_name.map(|name| name.as_str().to_owned()),
             role: change.role.map(Role::as_str),
             is_active: change.is_active,
             password_hash: change.password,
+            token_nonce: revokes_tokens.then(draw),
+            revision: draw(),
             updated_at: now(),
         };
         let may_remove_admin = set.role.is_some_and(|role| role != Role::Admin.as_str())
@@ -237,31 +248,36 @@ impl Database {
             if may_remove_admin {
                 lock_admins(connection)?;
             }
-            // Written first and looked at after: see `Database::write`.
+            if !is_as_expected(connection, id, &expected)? {
+                return Ok(Modified::Unexpected);
+            }
             let updated = diesel::update(users::table.find(id))
-                .set((
-                    &set,
-                    users::version.eq(users::version + 1),
-                    users::token_version.eq(users::token_version + new_tokens),
-                ))
+                .set((&set, users::version.eq(users::version + 1)))
                 .returning(columns())
                 .get_result::<UserRow>(connection)
                 .optional()?;
             Ok(match updated {
                 None => Modified::Absent,
-                Some(row)
-                    if expected.accepts_version(row.version - 1)
-                        && expected
-                            .token_version
-                            .is_none_or(|version| version == row.token_version - new_tokens) =>
-                {
-                    if may_remove_admin && !has_other_active_admin(connection, id)? {
-                        Modified::LastAdministrator
-                    } else {
-                        Modified::Done(row.into())
-                    }
+                Some(_) if may_remove_admin && !has_other_active_admin(connection, id)? => {
+                    Modified::LastAdministrator
                 }
-                Some(_) => Modified::Unexpected,
+                Some(row) => Modified::Done(row.into()),
+            })
+        })
+        .await
+    }
+
+    /// Revokes every token of a user.
+    ///
+    /// # Errors
+    /// Why the database did not answer.
+    pub async fn revoke_tokens(&self, id: i64) -> Result<Modified<Committed<()>>, DbError> {
+        let nonce = users::token_nonce.eq(draw());
+        self.write(move |connection| {
+            let user = diesel::update(users::table.find(id));
+            Ok(match user.set(nonce).execute(connection)? {
+                0 => Modified::Absent,
+                _ => Modified::Done(()),
             })
         })
         .await
@@ -278,19 +294,40 @@ impl Database {
     ) -> Result<Modified<Committed<()>>, DbError> {
         self.write(move |connection| {
             lock_admins(connection)?;
-            let deleted: Option<i64> = diesel::delete(users::table.find(id))
-                .returning(users::version)
-                .get_result(connection)
-                .optional()?;
-            Ok(match deleted {
-                None => Modified::Absent,
-                Some(version) if !expected.accepts_version(version) => Modified::Unexpected,
-                Some(_) if !has_other_active_admin(connection, id)? => Modified::LastAdministrator,
-                Some(_) => Modified::Done(()),
+            if !is_as_expected(connection, id, &expected)? {
+                return Ok(Modified::Unexpected);
+            }
+            let user = diesel::delete(users::table.find(id));
+            Ok(match user.execute(connection)? {
+                0 => Modified::Absent,
+                _ if !has_other_active_admin(connection, id)? => Modified::LastAdministrator,
+                _ => Modified::Done(()),
             })
         })
         .await
     }
+}
+
+/// Whether the row of this id is as expected, or absent. It stays so until the transaction ends.
+fn is_as_expected(
+    connection: &mut DbConnection,
+    id: i64,
+    expected: &Expected,
+) -> QueryResult<bool> {
+    if expected.expects_nothing() {
+        return Ok(true);
+    }
+    let row = users::table
+        .find(id)
+        .select((users::revision, users::token_nonce));
+    let row: Option<(i64, i64)> = match connection {
+        DbConnection::Sqlite(sqlite) => row.first(sqlite),
+        DbConnection::Postgresql(postgres) => row.for_update().first(postgres),
+    }
+    .optional()?;
+    Ok(row.is_none_or(|(revision, nonce)| {
+        expected.accepts_revision(revision) && expected.accepts_token_nonce(nonce)
+    }))
 }
 
 fn insert(connection: &mut DbConnection, row: &NewUserRow) -> QueryResult<User> {
@@ -338,19 +375,19 @@ const CREDENTIALS: (
     users::id,
     users::password_hash,
     users::is_active,
-    users::token_version,
+    users::token_nonce,
 ) = (
     users::id,
     users::password_hash,
     users::is_active,
-    users::token_version,
+    users::token_nonce,
 );
 
-fn credentials((user_id, password_hash, is_active, token_version): CredentialRow) -> Credentials {
+fn credentials((user_id, password_hash, is_active, token_nonce): CredentialRow) -> Credentials {
     Credentials {
         user_id,
         password_hash,
         is_active,
-        token_version,
+        token_nonce,
     }
 }

@@ -153,7 +153,7 @@ impl Route<'_> {
         };
         let mut parameters = Vec::new();
         if self.is_read {
-            let about = "Answer 304 if this is still the entity tag, as in `\"u1.1\"`";
+            let about = "Answer 304 if this is still the entity tag, as in `\"u00c0ffee00c0ffee\"`";
             parameters.push(header("If-None-Match", about));
             parameters.push(header(
                 "Cache-Control",
@@ -161,7 +161,7 @@ impl Route<'_> {
             ));
         }
         if self.is_change {
-            let about = "Only if this is still the entity tag, as in `\"u1.1\"`";
+            let about = "Only if this is still the entity tag, as in `\"u00c0ffee00c0ffee\"`";
             parameters.push(header("If-Match", about));
         }
         parameters
@@ -181,7 +181,10 @@ impl Route<'_> {
             );
             return headers;
         }
-        headers.insert("ETag".into(), header("The entity tag, strong", "\"u1.1\""));
+        headers.insert(
+            "ETag".into(),
+            header("The entity tag, strong", "\"u00c0ffee00c0ffee\""),
+        );
         headers.insert(
             "Cache-Control".into(),
             header("Who may keep it", "private, no-cache"),

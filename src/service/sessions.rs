@@ -9,7 +9,7 @@ use super::error::Error;
 use super::throttle::{Door, Throttle};
 use super::users::Users;
 use crate::auth::{Claims, PasswordHasher, TokenError, Tokens};
-use crate::cache::{CacheStats, Mode};
+use crate::cache::{CacheStats, Mode, Source};
 use crate::db::Database;
 use crate::domain::Email;
 
@@ -32,7 +32,7 @@ pub struct Sessions {
     throttle: Throttle,
 }
 
-const VOID: Error = Error::Unauthenticated("the token is void");
+const REVOKED: Error = Error::Unauthenticated("the token is revoked");
 
 impl Sessions {
     pub(super) fn new(
@@ -63,6 +63,8 @@ impl Sessions {
         password: SecretString,
         address: IpAddr,
     ) -> Result<Session, Error> {
+        // Before the account is looked up: if the database is restored meanwhile, the token is refused.
+        let history = self.db.history();
         let check = async {
             let known = match Email::parse(email) {
                 Ok(email) => self.db.credentials_by_email(&email).await?,
@@ -77,7 +79,7 @@ impl Sessions {
             .guard(Door::Login(email), address, check)
             .await?;
         let known = known.ok_or(Error::WrongCredentials)?;
-        let token = self.tokens.issue(known.user_id, known.token_version);
+        let token = self.tokens.issue(known.user_id, known.token_nonce, history);
         let token = token.map_err(|error| Error::Internal(error.to_string()))?;
         Ok(Session {
             token,
@@ -85,21 +87,26 @@ impl Sessions {
         })
     }
 
-    /// What a token says, if it is ours.
+    /// What a token says, if this service issued it in the present history of the database.
     ///
     /// # Errors
     /// [`Error::Unauthenticated`].
     pub fn claims(&self, token: &str) -> Result<Claims, Error> {
-        self.tokens.verify(token).map_err(|error| match error {
+        let claims = self.tokens.verify(token).map_err(|error| match error {
             TokenError::Expired => Error::Unauthenticated("the token has expired"),
             TokenError::Invalid => Error::Unauthenticated("the token is not valid"),
-        })
+        })?;
+        if claims.history == self.db.history() {
+            Ok(claims)
+        } else {
+            Err(REVOKED)
+        }
     }
 
     /// Who is calling, if they are at hand: the hot path.
     pub fn peek_caller(&self, claims: &Claims) -> Option<Result<Caller, Error>> {
         let hit = self.users.peek(claims.sub)?;
-        if is_behind(hit.value.as_ref(), claims) {
+        if has_other_nonce(hit.value.as_ref(), claims) {
             return None;
         }
         Some(admit(claims, hit.value))
@@ -111,7 +118,8 @@ impl Sessions {
     /// [`Error::Unauthenticated`], or why there is no answer.
     pub async fn caller(&self, claims: &Claims, mode: Mode) -> Result<Caller, Error> {
         let mut user = self.users.get(claims.sub, mode).await?;
-        if is_behind(user.value.as_ref(), claims) {
+        let is_cached = matches!(user.source, Source::Hit { .. });
+        if is_cached && has_other_nonce(user.value.as_ref(), claims) {
             user = self.users.get(claims.sub, Mode::Refresh).await?;
         }
         admit(claims, user.value)
@@ -123,16 +131,16 @@ impl Sessions {
     }
 }
 
-/// Whether what is cached is older than the token, whose signature says that we issued it: the
-/// password was changed behind this instance's back, on the command line for example.
-fn is_behind(cached: Option<&CachedUser>, claims: &Claims) -> bool {
-    cached.is_some_and(|user| user.token_version < claims.ver)
+/// Whether the cached user has another nonce than the token, whose signature says that this service
+/// issued it: either may be the older one. The password may have been changed on the command line.
+fn has_other_nonce(cached: Option<&CachedUser>, claims: &Claims) -> bool {
+    cached.is_some_and(|user| user.token_nonce != claims.nonce)
 }
 
 fn admit(claims: &Claims, user: Option<CachedUser>) -> Result<Caller, Error> {
-    let user = user.ok_or(VOID)?;
-    if !user.is_active || user.token_version != claims.ver {
-        return Err(VOID);
+    let user = user.ok_or(REVOKED)?;
+    if !user.is_active || user.token_nonce != claims.nonce {
+        return Err(REVOKED);
     }
     Ok(Caller {
         id: claims.sub,

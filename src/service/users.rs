@@ -244,7 +244,7 @@ impl Users {
             }
         }
         if change.password.is_some() && caller.id == id {
-            expected.token_version = Some(
+            expected.token_nonce = Some(
                 self.check_current(caller, address, current_password)
                     .await?,
             );
@@ -255,7 +255,7 @@ impl Users {
         };
         let stale = made_stale(id, change.email.as_ref().map(Email::canonical));
         let (db, policy) = (self.db.clone(), self.policies.user);
-        let if_match = expected.versions.is_some();
+        let if_match = expected.revisions.is_some();
         let write = self.cache.write_within(self.patience, stale, async move {
             let updated = db
                 .update_user(id, change.with_password(hash), expected)
@@ -271,8 +271,8 @@ impl Users {
         write.await
     }
 
-    /// Whether the caller knows their password. Answers the token version it belongs to, which
-    /// must not have moved on by the time it is changed.
+    /// Whether the caller knows their password. Answers the token nonce that it belongs to, which must
+    /// be the same when the password is changed.
     async fn check_current(
         &self,
         caller: &Caller,
@@ -292,7 +292,7 @@ impl Users {
                 .hasher
                 .verify(current, Some(known.password_hash))
                 .await?;
-            Ok(right.then_some(known.token_version))
+            Ok(right.then_some(known.token_nonce))
         };
         let door = Door::OwnPassword(caller.id);
         self.throttle
@@ -386,6 +386,21 @@ impl Users {
         self.change_by_email(email, change).await
     }
 
+    /// Revokes every token of a user, for the command line.
+    ///
+    /// # Errors
+    /// [`Error::Absent`], or why it could not be done.
+    pub async fn revoke_tokens(&self, email: &Email) -> Result<(), Error> {
+        let id = self.id_of(email).await?;
+        let db = self.db.clone();
+        let write = self
+            .cache
+            .write_within(self.patience, made_stale(id, None), async move {
+                Ok(written(made(WHAT, db.revoke_tokens(id).await?)?))
+            });
+        write.await.map(drop)
+    }
+
     /// Makes somebody an active admin, for the command line.
     ///
     /// # Errors
@@ -404,20 +419,19 @@ impl Users {
         email: &Email,
         change: UserChange<String>,
     ) -> Result<(), Error> {
-        let known = self
-            .db
-            .credentials_by_email(email)
-            .await?
-            .ok_or(Error::Absent(WHAT))?;
+        let id = self.id_of(email).await?;
         let db = self.db.clone();
-        let stale = made_stale(known.user_id, None);
+        let stale = made_stale(id, None);
         let write = self.cache.write_within(self.patience, stale, async move {
-            let updated = db
-                .update_user(known.user_id, change, Expected::default())
-                .await?;
+            let updated = db.update_user(id, change, Expected::default()).await?;
             Ok(written(made(WHAT, updated)?.map(drop)))
         });
         write.await.map(drop)
+    }
+
+    async fn id_of(&self, email: &Email) -> Result<i64, Error> {
+        let known = self.db.credentials_by_email(email).await?;
+        known.map(|known| known.user_id).ok_or(Error::Absent(WHAT))
     }
 }
 

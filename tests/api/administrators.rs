@@ -36,7 +36,7 @@ async fn the_last_active_administrator_stays(app: TestApp) {
     }
     // A failed precondition comes first.
     let deleted = app.delete("/users/1").by(&admin);
-    let deleted = deleted.header("if-match", "\"u1.0\"").await;
+    let deleted = deleted.header("if-match", "\"u0000000000000001\"").await;
     deleted.problem(412, "precondition-failed");
     let after = app.get("/users/1").by(&admin).no_cache().await.expect(200);
     assert_eq!(after.body, before.body, "what was refused changed nothing");

@@ -3,7 +3,7 @@ use crate::cache::key::{Group, Key};
 
 /// The version of everything that is stored: names, stamps, leases, sealed entries. Part of every
 /// name, so that a new release never reads what an old one wrote.
-const FORMAT: u8 = 2;
+const FORMAT: u8 = 3;
 
 /// What things are called in Redis. Everything begins with the namespace, and nothing else does; then
 /// comes the change log's name, so that what was copied out of one database does not pass
