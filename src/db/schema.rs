@@ -15,6 +15,7 @@ diesel::table! {
         token_nonce -> BigInt,
         revision -> BigInt,
         rehashes -> BigInt,
+        password_cost -> Nullable<Text>,
     }
 }
 

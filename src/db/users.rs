@@ -7,7 +7,7 @@ use super::database::Database;
 use super::error::DbError;
 use super::modified::{Committed, Expected, Modified, draw, now};
 use super::schema::users;
-use crate::domain::{Credentials, Email, NewUser, Page, Role, Start, User, UserChange};
+use crate::domain::{Checked, Credentials, Email, NewUser, Page, Role, Start, User, UserChange};
 
 #[derive(Queryable, Selectable)]
 #[diesel(table_name = users)]
@@ -142,20 +142,20 @@ impl Database {
         .await
     }
 
-    /// What a login with this address checks.
+    /// What a login with this address checks. An address that is none has no account.
     ///
     /// # Errors
     /// Why the database did not answer.
-    pub async fn credentials_by_email(
-        &self,
-        email: &Email,
-    ) -> Result<Option<Credentials>, DbError> {
-        let canonical = email.canonical().to_owned();
+    pub async fn credentials_by_email(&self, email: Option<&Email>) -> Result<Checked, DbError> {
+        let canonical = email.map(Email::canonical).unwrap_or_default().to_owned();
         self.read(move |connection| {
             let row = users::table
                 .filter(users::email_canonical.eq(&canonical))
                 .select(CREDENTIALS);
-            Ok(row.first(connection).optional()?.map(credentials))
+            Ok(Checked {
+                account: row.first(connection).optional()?.map(credentials),
+                costs: password_costs(connection)?,
+            })
         })
         .await
     }
@@ -164,12 +164,35 @@ impl Database {
     ///
     /// # Errors
     /// Why the database did not answer.
-    pub async fn credentials(&self, id: i64) -> Result<Option<Credentials>, DbError> {
+    pub async fn credentials(&self, id: i64) -> Result<Checked, DbError> {
         self.read(move |connection| {
             let row = users::table.find(id).select(CREDENTIALS);
-            Ok(row.first(connection).optional()?.map(credentials))
+            Ok(Checked {
+                account: row.first(connection).optional()?.map(credentials),
+                costs: password_costs(connection)?,
+            })
         })
         .await
+    }
+
+    /// Replaces the hash of a password by one of the same password at another cost, unless the
+    /// password was changed since. Tokens stay valid.
+    ///
+    /// # Errors
+    /// Why the database did not answer.
+    pub async fn rehash(&self, id: i64, old: String, new: String) -> Result<(), DbError> {
+        let rehashed = self.write(move |connection| {
+            let user = users::table.find(id).filter(users::password_hash.eq(&old));
+            let set = (
+                users::password_hash.eq(&new),
+                users::rehashes.eq(users::rehashes + 1),
+            );
+            diesel::update(user)
+                .set(set)
+                .execute(connection)
+                .map(Modified::Done)
+        });
+        rehashed.await.map(drop)
     }
 
     /// Whether there is an active administrator.
@@ -367,6 +390,29 @@ fn lock_admins(connection: &mut DbConnection) -> QueryResult<()> {
         .limit(2)
         .select(users::id);
     admins.for_update().load::<i64>(postgres).map(drop)
+}
+
+/// So many costs are looked at. More of them come from rows written by hand.
+const COSTS: i64 = 16;
+
+/// Each cost that a password hash in the database has: as many steps through the index as there are
+/// costs.
+const PASSWORD_COSTS: &str = "WITH RECURSIVE costs (cost) AS ( \
+        SELECT min(password_cost) FROM users \
+        UNION ALL \
+        SELECT (SELECT min(password_cost) FROM users WHERE password_cost > cost) \
+        FROM costs WHERE cost IS NOT NULL \
+     ) SELECT cost AS value FROM costs WHERE cost IS NOT NULL LIMIT ";
+
+fn password_costs(connection: &mut DbConnection) -> QueryResult<Vec<String>> {
+    #[derive(QueryableByName)]
+    struct Cost {
+        #[diesel(sql_type = diesel::sql_types::Text)]
+        value: String,
+    }
+    let costs: Vec<Cost> =
+        diesel::sql_query(format!("{PASSWORD_COSTS}{COSTS}")).load(connection)?;
+    Ok(costs.into_iter().map(|cost| cost.value).collect())
 }
 
 type CredentialRow = (i64, String, bool, i64);

@@ -37,6 +37,15 @@ pub struct User {
     pub revision: i64,
 }
 
+/// What a password is checked against. Never cached.
+#[derive(Clone, Debug)]
+pub struct Checked {
+    /// The account, if there is one.
+    pub account: Option<Credentials>,
+    /// Each cost that a password hash in the database has.
+    pub costs: Vec<String>,
+}
+
 /// What a login checks. Never cached.
 #[derive(Clone, Debug)]
 pub struct Credentials {

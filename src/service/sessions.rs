@@ -11,7 +11,7 @@ use super::users::Users;
 use crate::auth::{Claims, PasswordHasher, TokenError, Tokens};
 use crate::cache::{CacheStats, Mode, Source};
 use crate::db::Database;
-use crate::domain::Email;
+use crate::domain::{Checked, Credentials, Email};
 
 /// A login's outcome.
 #[derive(Debug)]
@@ -53,7 +53,7 @@ impl Sessions {
     }
 
     /// Logs in. An unknown address, a wrong password and an inactive user are told apart neither
-    /// by the answer nor by the time it takes.
+    /// by the answer nor by the time it takes, also while `auth.argon2_*` is another than it was.
     ///
     /// # Errors
     /// [`Error::WrongCredentials`], [`Error::Throttled`], or why there is no answer.
@@ -65,14 +65,13 @@ impl Sessions {
     ) -> Result<Session, Error> {
         // Before the account is looked up: if the database is restored meanwhile, the token is refused.
         let history = self.db.history();
+        let given = password.clone();
         let check = async {
-            let known = match Email::parse(email) {
-                Ok(email) => self.db.credentials_by_email(&email).await?,
-                Err(_) => None,
-            };
-            let hash = known.as_ref().map(|known| known.password_hash.clone());
-            let right = self.hasher.verify(password, hash).await?;
-            Ok(known.filter(|known| right && known.is_active))
+            let email = Email::parse(email).ok();
+            let Checked { account, costs } = self.db.credentials_by_email(email.as_ref()).await?;
+            let hash = account.as_ref().map(|known| known.password_hash.clone());
+            let right = self.hasher.verify(given, hash, costs).await?;
+            Ok(account.filter(|known| right && known.is_active))
         };
         let known = self
             .throttle
@@ -81,10 +80,38 @@ impl Sessions {
         let known = known.ok_or(Error::WrongCredentials)?;
         let token = self.tokens.issue(known.user_id, known.token_nonce, history);
         let token = token.map_err(|error| Error::Internal(error.to_string()))?;
+        self.rehash(known, password).await;
         Ok(Session {
             token,
             ttl: self.tokens.ttl(),
         })
+    }
+
+    /// Hashes the password at the configured cost. A login that cannot do so is a login all the same:
+    /// the next one tries again.
+    async fn rehash(&self, known: Credentials, password: SecretString) {
+        let Credentials {
+            user_id,
+            password_hash: old,
+            ..
+        } = known;
+        if self.hasher.has_configured_cost(&old) {
+            return;
+        }
+        let rehashed = async {
+            let new = self.hasher.hash(password).await?;
+            Ok::<_, Error>(self.db.rehash(user_id, old, new).await?)
+        };
+        if let Err(error) = rehashed.await {
+            log::warn!(
+                "password not rehashed at the configured cost user={user_id} reason=\"{error}\""
+            );
+        }
+    }
+
+    /// How many password hashes have been computed so far.
+    pub fn password_hashes(&self) -> u64 {
+        self.hasher.hashes()
     }
 
     /// What a token says, if this service issued it in the present history of the database.

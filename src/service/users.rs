@@ -17,7 +17,7 @@ use crate::cache::{
     Cache, CacheStats, Cacheable, Change, Forward, Group, Hit, Key, Mode, Read, Source,
 };
 use crate::db::{Committed, Database, Expected, Modified};
-use crate::domain::{Email, NewUser, Page, Password, Role, UserChange};
+use crate::domain::{Checked, Email, NewUser, Page, Password, Role, UserChange};
 
 const WHAT: &str = "user";
 pub(super) const KIND: &str = "user";
@@ -285,14 +285,10 @@ impl Users {
             ));
         };
         let check = async {
-            let Some(known) = self.db.credentials(caller.id).await? else {
-                return Ok(None);
-            };
-            let right = self
-                .hasher
-                .verify(current, Some(known.password_hash))
-                .await?;
-            Ok(right.then_some(known.token_nonce))
+            let Checked { account, costs } = self.db.credentials(caller.id).await?;
+            let hash = account.as_ref().map(|known| known.password_hash.clone());
+            let right = self.hasher.verify(current, hash, costs).await?;
+            Ok(account.filter(|_| right).map(|known| known.token_nonce))
         };
         let door = Door::OwnPassword(caller.id);
         self.throttle
@@ -356,11 +352,11 @@ impl Users {
     /// # Errors
     /// Why there is no answer.
     pub async fn has_password(&self, email: &Email, password: &str) -> Result<bool, Error> {
-        match self.db.credentials_by_email(email).await? {
-            Some(known) => Ok(self
-                .hasher
-                .verify(password.into(), Some(known.password_hash))
-                .await?),
+        match self.db.credentials_by_email(Some(email)).await?.account {
+            Some(known) => {
+                let hash = Some(known.password_hash);
+                Ok(self.hasher.verify(password.into(), hash, vec![]).await?)
+            }
             None => Ok(false),
         }
     }
@@ -430,7 +426,7 @@ impl Users {
     }
 
     async fn id_of(&self, email: &Email) -> Result<i64, Error> {
-        let known = self.db.credentials_by_email(email).await?;
+        let known = self.db.credentials_by_email(Some(email)).await?.account;
         known.map(|known| known.user_id).ok_or(Error::Absent(WHAT))
     }
 }
