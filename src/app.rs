@@ -34,7 +34,7 @@ pub struct Application {
     server: Server,
     metrics_server: Option<Server>,
     tasks: Tasks,
-    tailer: Option<Tailer>,
+    tailer: Tailer,
     background: Vec<AbortOnDrop>,
     shutdown_timeout: Duration,
 }
@@ -91,17 +91,17 @@ impl Application {
         let backend_name = backend.name();
         let cache = Cache::new(backend, Arc::clone(&clock), tasks.clone());
         let history = ReadHistory::of(cache.clone(), Arc::clone(&clock));
-        // Where nothing is kept, nothing goes stale.
         let log = &config.cache.log;
         let mut background = vec![
             AbortOnDrop::spawn(keep_trimmed(database.apart(), log.age, log.rows)),
             AbortOnDrop::spawn(history.clone().keep()),
         ];
         let (tailed, observed) = (TailerStats::default(), ObserverStats::default());
-        let (cache, tailer) = if config.cache.backend == BackendKind::Off {
-            (cache, None)
+        let progress = progress(config, &reader, &*clock);
+        // Where nothing is kept, nothing goes stale. The log still tells of a restored database.
+        let cache = if config.cache.backend == BackendKind::Off {
+            cache
         } else {
-            let progress = progress(config, &reader, &*clock);
             let cache = cache.following(Arc::clone(&progress));
             background.push(AbortOnDrop::spawn(
                 Observer {
@@ -115,17 +115,17 @@ impl Application {
                 }
                 .observe(),
             ));
-            let follow = Follow {
-                cache: cache.clone(),
-                progress,
-                clock,
-                made_stale,
-                poll: log.poll,
-                stats: tailed.clone(),
-            };
-            let tailer = Tailer::start(reader, follow).context("following the change log")?;
-            (cache, Some(tailer))
+            cache
         };
+        let follow = Follow {
+            cache: cache.clone(),
+            progress,
+            clock,
+            made_stale,
+            poll: log.poll,
+            stats: tailed.clone(),
+        };
+        let tailer = Tailer::start(reader, follow).context("following the change log")?;
         let services = Services::new(config, &database, &cache)?;
         ensure_admin(config, &services).await?;
 
@@ -214,9 +214,7 @@ impl Application {
                 self.shutdown_timeout
             );
         }
-        if let Some(tailer) = self.tailer {
-            let _ = tokio::time::timeout(self.shutdown_timeout, tailer.stop()).await;
-        }
+        let _ = tokio::time::timeout(self.shutdown_timeout, self.tailer.stop()).await;
         Ok(())
     }
 }

@@ -90,6 +90,14 @@ enum AdminCommand {
         /// Whose
         email: String,
     },
+    /// Revoke every token issued so far, of one account or of all
+    ///
+    /// Running instances refuse them as soon as they have read the change log. For a database that
+    /// was restored in a way which the service cannot tell: see docs/tokens.md.
+    RevokeTokens {
+        /// Whose; without it, everybody's
+        email: Option<String>,
+    },
     /// Make somebody an active admin; running instances notice within cache.user_ttl
     Promote {
         /// Whom
@@ -194,6 +202,9 @@ async fn execute(command: Command, config: &Config) -> Result<()> {
         Command::Healthcheck => healthcheck(config).await,
         Command::Admin(AdminCommand::ResetPassword { email }) => {
             reset_password(config, &email).await
+        }
+        Command::Admin(AdminCommand::RevokeTokens { email }) => {
+            revoke_tokens(config, email.as_deref()).await
         }
         Command::Admin(AdminCommand::Promote { email }) => promote(config, &email).await,
         Command::CheckConfig | Command::Openapi => Ok(()),
@@ -315,6 +326,20 @@ async fn reset_password(config: &Config, email: &str) -> Result<()> {
         .reset_password(&email, password)
         .await?;
     println!("the password of {email} is set");
+    Ok(())
+}
+
+async fn revoke_tokens(config: &Config, email: Option<&str>) -> Result<()> {
+    let Some(email) = email else {
+        let database = Database::new(&config.database);
+        database.check_migrated().await?;
+        database.revoke_all_tokens().await?;
+        println!("every token is revoked");
+        return Ok(());
+    };
+    let email = Email::parse(email).map_err(|invalid| anyhow!("the e-mail address {invalid}"))?;
+    services(config).await?.users.revoke_tokens(&email).await?;
+    println!("every token of {email} is revoked");
     Ok(())
 }
 

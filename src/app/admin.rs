@@ -5,8 +5,9 @@ use crate::config::{Config, DEVELOPMENT_ADMIN};
 use crate::domain::{Email, Password};
 use crate::service::Services;
 
-/// Makes the first admin that the configuration names, if nobody has the address yet. Where the
-/// secrets are not public, an account that everybody can open must not be there either.
+/// Makes the administrator that the configuration names, while there is no active administrator.
+/// Where the secrets are not public, refuses a database whose development administrator still has
+/// the public password.
 pub(super) async fn ensure_admin(config: &Config, services: &Services) -> Result<()> {
     let Services { users, .. } = services;
     if !config.has_public_secrets() {
@@ -28,14 +29,14 @@ pub(super) async fn ensure_admin(config: &Config, services: &Services) -> Result
         let password = Password::parse(config.auth.admin_password.expose_secret())
             .map_err(|invalid| anyhow!("auth.admin_password {invalid}"))?;
         let made = users.ensure_admin(email, password).await;
-        if made.context("making the first admin")? {
-            log::info!("made the admin that auth.admin_email names");
+        if made.context("making the first administrator")? {
+            log::info!("created the first administrator from auth.admin_email");
         }
     }
     if !users.has_admin().await.context("looking for admins")? {
         log::warn!(
-            "nobody is an active admin: set auth.admin_email and auth.admin_password, or use \
-             `alacena admin promote EMAIL`"
+            "no active administrator: set auth.admin_email to an address without an account and \
+             auth.admin_password, or run `alacena admin promote EMAIL`"
         );
     }
     Ok(())

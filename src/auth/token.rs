@@ -20,8 +20,12 @@ pub struct Claims {
     /// The user.
     #[serde(with = "id_as_text")]
     pub sub: i64,
-    /// The user's token version when it was issued. A later one makes the token void.
-    pub ver: i64,
+    /// The account's token nonce when it was issued. Another one revokes the token.
+    #[serde(with = "id_as_text")]
+    pub nonce: i64,
+    /// The history of the database that the account is in.
+    #[serde(with = "id_as_text")]
+    pub history: i64,
     iss: String,
     aud: String,
     iat: u64,
@@ -72,15 +76,16 @@ impl Tokens {
         self.ttl
     }
 
-    /// A token for this user.
+    /// A token for this user, with the account's nonce, in this history of the database.
     ///
     /// # Errors
     /// Where it cannot be signed.
-    pub fn issue(&self, user_id: i64, token_version: i64) -> Result<String, TokenError> {
+    pub fn issue(&self, user_id: i64, nonce: i64, history: i64) -> Result<String, TokenError> {
         let now = jsonwebtoken::get_current_timestamp();
         let claims = Claims {
             sub: user_id,
-            ver: token_version,
+            nonce,
+            history,
             iss: ISSUER.into(),
             aud: AUDIENCE.into(),
             iat: now,
@@ -157,7 +162,7 @@ impl JwtVerifier for Hs256 {
     }
 }
 
-/// RFC 7519 wants `sub` to be a text.
+/// RFC 7519 wants `sub` to be a text, and JSON numbers are exact up to 53 bits only.
 mod id_as_text {
     use serde::{Deserialize, Deserializer, Serializer, de};
 

@@ -22,6 +22,7 @@ use diesel::sql_types::{Array, BigInt, Bool, Nullable, Text};
 use super::connection::{ConnectionManager, DbConnection};
 use super::database::Database;
 use super::error::DbError;
+use super::history::{self, History, LogRow as NewestRow, Memory};
 use super::modified::{Committed, Modified};
 use super::place::{Place, Witness, parse_snapshot};
 use super::schema::{cache_changes, cache_log};
@@ -113,7 +114,10 @@ pub enum Since {
     },
 }
 
-const ANOTHER_LOG: &str = "the change log is another, or does not reach back so far";
+const ANOTHER_LOG: &str = "saved position not found in the change log (database restored)";
+const ANOTHER_LINEAGE: &str =
+    "the change log belongs to another server or timeline (failover or restore)";
+const TRIMMED: &str = "saved position precedes the change log (log trimmed or begun anew)";
 const NO_PLACE: &str = "it is not known what it has missed";
 const TOO_MANY: &str = "there were too many changes";
 
@@ -135,11 +139,26 @@ impl Database {
     /// # Errors
     /// Why the database did not answer.
     pub async fn changes_since(&self, place: Option<Place>) -> Result<Since, DbError> {
+        let history = self.history.clone();
         let since = move |connection: &mut DbConnection| {
             let lineage = lineage(connection)?;
-            since(connection, place.as_ref(), &lineage)
+            let mut since = since(connection, place.as_ref(), &lineage, history.committed())?;
+            settle_after(connection, &mut since, &history, &lineage)?;
+            Ok(since)
         };
         self.read(since).await
+    }
+
+    /// Revokes every token of every account: begins a new history.
+    ///
+    /// # Errors
+    /// Why the database did not answer.
+    pub async fn revoke_all_tokens(&self) -> Result<(), DbError> {
+        let history = self.history.clone();
+        let begin = move |connection: &mut DbConnection| {
+            history::alone(connection, |connection| history.begin(connection))
+        };
+        self.read(begin).await
     }
 
     /// Tells every instance to clear what matches a pattern.
@@ -194,7 +213,8 @@ impl Database {
     pub async fn log_reader(&self) -> Result<LogReader, DbError> {
         // What requests cost is told from what following costs.
         let manager = self.manager().apart();
-        let opened = tokio::task::spawn_blocking(move || LogReader::open(manager));
+        let history = self.history.clone();
+        let opened = tokio::task::spawn_blocking(move || LogReader::open(manager, history));
         opened
             .await
             .unwrap_or_else(|panic| Err(DbError::Internal(panic.to_string().into())))
@@ -242,6 +262,9 @@ fn first_kept(connection: &mut DbConnection, age: Duration, rows: u32) -> QueryR
 /// Follows the log. Blocks its thread while it asks the database.
 pub struct LogReader {
     manager: ConnectionManager,
+    history: History,
+    /// SQLite only.
+    memory: Option<Memory>,
     following: Option<Following>,
     place: Place,
 }
@@ -256,9 +279,13 @@ struct Following {
 }
 
 impl Following {
-    fn connect(manager: &ConnectionManager) -> Result<Self, DbError> {
+    fn connect(
+        manager: &ConnectionManager,
+        history: &History,
+        memory: Option<&mut Memory>,
+    ) -> Result<Self, DbError> {
         let mut connection = manager.establish().map_err(DbError::unavailable)?;
-        let lineage = begin_or_resume(&mut connection)?;
+        let lineage = begin_or_resume(&mut connection, history, memory)?;
         Ok(Self {
             connection,
             lineage,
@@ -268,11 +295,14 @@ impl Following {
 }
 
 impl LogReader {
-    fn open(manager: ConnectionManager) -> Result<Self, DbError> {
-        let mut following = Following::connect(&manager)?;
+    fn open(manager: ConnectionManager, history: History) -> Result<Self, DbError> {
+        let mut memory = manager.file().map(Memory::beside);
+        let mut following = Following::connect(&manager, &history, memory.as_mut())?;
         let place = end(&mut following.connection, &following.lineage)?;
         Ok(Self {
             manager,
+            history,
+            memory,
             following: Some(following),
             place,
         })
@@ -291,26 +321,69 @@ impl LogReader {
     pub fn look(&mut self) -> Result<Option<Since>, DbError> {
         let mut following = match self.following.take() {
             Some(following) => following,
-            None => Following::connect(&self.manager)?,
+            None => Following::connect(&self.manager, &self.history, self.memory.as_mut())?,
         };
         let Following {
             connection,
             lineage,
             state,
         } = &mut following;
+        // Before the log is read: what was committed by now must be in it.
+        let committed = self.history.committed();
         let now = Some(state_of(connection)?);
         let news = if now == *state {
             None
         } else {
-            let since = since(connection, Some(&self.place), lineage)?;
+            let mut since = since(connection, Some(&self.place), lineage, committed)?;
+            settle_after(connection, &mut since, &self.history, lineage)?;
             *state = now;
             let (Since::Tail(Tail { place, .. }) | Since::Unknown { end: place, .. }) = &since;
             self.place.clone_from(place);
+            // From now on the place's own witness tells.
+            self.history.has_seen(self.place.witness.position);
+            if let (Some(memory), Some(history)) = (&mut self.memory, self.history.id()) {
+                let Witness { position, mark, .. } = self.place.witness;
+                memory.remember(history, NewestRow { position, mark });
+            }
             Some(since)
         };
         self.following = Some(following);
         Ok(news)
     }
+}
+
+/// What was committed last is remembered.
+impl Drop for LogReader {
+    fn drop(&mut self) {
+        if self.memory.is_some() && self.following.is_some() {
+            let _ = self.look();
+        }
+    }
+}
+
+/// Where the log is not the one that the place is from: adopts the history of the database, or begins
+/// a new one if the database was restored. The end of the log is then another.
+fn settle_after(
+    connection: &mut DbConnection,
+    since: &mut Since,
+    history: &History,
+    lineage: &str,
+) -> QueryResult<()> {
+    if let Since::Unknown { why, end: place } = since
+        && [ANOTHER_LOG, TRIMMED].contains(why)
+    {
+        let is_restored = *why == ANOTHER_LOG;
+        if !history.adopt(connection, is_restored)? {
+            history::alone(connection, |connection| {
+                if history.adopt(connection, is_restored)? {
+                    return Ok(());
+                }
+                history.begin(connection)
+            })?;
+        }
+        *place = end(connection, lineage)?;
+    }
+    Ok(())
 }
 
 #[derive(QueryableByName)]
@@ -319,16 +392,18 @@ struct TextRow {
     value: String,
 }
 
-/// The position of what the present transaction has changed.
-pub(super) fn position(connection: &mut DbConnection) -> QueryResult<i64> {
+/// The position of what the present transaction has changed, and its newest row where that is known.
+pub(super) fn position(connection: &mut DbConnection) -> QueryResult<(i64, Option<NewestRow>)> {
     match connection {
-        // Nobody else writes meanwhile.
-        DbConnection::Sqlite(sqlite) => {
-            let newest = diesel::dsl::max(cache_changes::position);
-            let newest: Option<i64> = cache_changes::table.select(newest).first(sqlite)?;
-            newest.ok_or(diesel::result::Error::NotFound)
+        // Nothing else writes meanwhile.
+        DbConnection::Sqlite(_) => {
+            let newest = history::newest(connection)?;
+            Ok((newest.position, Some(newest)))
         }
-        DbConnection::Postgresql(postgres) => diesel::select(cache_position()).get_result(postgres),
+        DbConnection::Postgresql(postgres) => {
+            let position = diesel::select(cache_position()).get_result(postgres)?;
+            Ok((position, None))
+        }
     }
 }
 
@@ -383,34 +458,74 @@ fn is_forbidden(error: &diesel::result::Error) -> bool {
         .any(|reason| text.contains(reason))
 }
 
-/// Begins the log anew where this database was restored from a dump of another: the positions in it
-/// are that one's. Answers the lineage.
-fn begin_or_resume(connection: &mut DbConnection) -> QueryResult<String> {
+/// Adopts the history of the database, or begins a new one where the database was restored. Begins
+/// the log anew where the server is another, as after a failover: the positions in it are that one's.
+/// Answers the lineage.
+fn begin_or_resume(
+    connection: &mut DbConnection,
+    history: &History,
+    memory: Option<&mut Memory>,
+) -> QueryResult<String> {
     let present = lineage(connection)?;
-    let is_present = |connection: &mut DbConnection| {
-        let known = cache_log::table.select(cache_log::lineage);
-        let known: String = known.first(connection)?;
-        Ok::<_, diesel::result::Error>(known == present)
-    };
-    if present == UNTOLD || is_present(connection)? {
-        return Ok(present);
-    }
-    connection.transaction(|connection| {
-        // Whoever comes second waits here, and finds it done.
-        let unclaimed = cache_log::table.filter(cache_log::lineage.eq(""));
-        let claim = diesel::update(unclaimed).set(cache_log::lineage.eq(&present));
-        if claim.execute(connection)? == 0 {
-            let other = cache_log::table.filter(cache_log::lineage.ne(&present));
-            let replace = diesel::update(other).set(cache_log::lineage.eq(&present));
-            if replace.execute(connection)? > 0 {
-                diesel::delete(cache_changes::table).execute(connection)?;
-                let begin = cache_changes::kind.eq("begin");
-                let insert = diesel::insert_into(cache_changes::table).values(begin);
-                insert.execute(connection)?;
+    let memory_of = memory.as_deref();
+    // What may be read only can be adopted; only a new history needs a lock.
+    if !resume(connection, history, memory_of, &present)? {
+        history::alone(connection, |connection| {
+            // Another instance may have done it meanwhile.
+            if resume(connection, history, memory_of, &present)? {
+                return Ok(());
             }
-        }
-        Ok(present.clone())
-    })
+            let stored = stored_lineage(connection)?;
+            let is_restored = is_restored(connection, memory_of, &stored, &present)?;
+            if !history.adopt(connection, is_restored)? {
+                history.begin(connection)?;
+            } else if !stored.is_empty() {
+                history::begin_log(connection)?;
+            }
+            if present != UNTOLD {
+                diesel::update(cache_log::table)
+                    .set(cache_log::lineage.eq(&present))
+                    .execute(connection)?;
+            }
+            Ok(())
+        })?;
+    }
+    if let (Some(memory), Some(history)) = (memory, history.id()) {
+        memory.remember(history, history::newest(connection)?);
+    }
+    Ok(present)
+}
+
+/// Adopts the history of a database that is on the server, and in the state, in which it was left.
+fn resume(
+    connection: &mut DbConnection,
+    history: &History,
+    memory: Option<&Memory>,
+    present: &str,
+) -> QueryResult<bool> {
+    let stored = stored_lineage(connection)?;
+    let is_restored = is_restored(connection, memory, &stored, present)?;
+    let is_present = present == UNTOLD || stored == present;
+    Ok(is_present && history.adopt(connection, is_restored)?)
+}
+
+fn stored_lineage(connection: &mut DbConnection) -> QueryResult<String> {
+    let stored = cache_log::table.select(cache_log::lineage);
+    stored.first(connection)
+}
+
+/// Whether the database was restored or copied, as far as can be told without its log.
+fn is_restored(
+    connection: &mut DbConnection,
+    memory: Option<&Memory>,
+    stored: &str,
+    present: &str,
+) -> QueryResult<bool> {
+    if let Some(memory) = memory {
+        return memory.tells_of_restore(connection);
+    }
+    Ok(history::is_dumped(connection)?
+        || (present != UNTOLD && history::is_restored(connection, stored, present)?))
 }
 
 /// Where the log ends.
@@ -433,20 +548,36 @@ fn since(
     connection: &mut DbConnection,
     place: Option<&Place>,
     lineage: &str,
+    committed: Option<NewestRow>,
 ) -> QueryResult<Since> {
     let unknown = |why, end| Ok(Since::Unknown { why, end });
     let Some(place) = place else {
         return unknown(NO_PLACE, end(connection, lineage)?);
     };
     if place.witness.lineage != lineage {
-        return unknown(ANOTHER_LOG, end(connection, lineage)?);
+        return unknown(ANOTHER_LINEAGE, end(connection, lineage)?);
     }
     match tail(connection, place)? {
+        (false, tail) if begins_after(connection, place)? => unknown(TRIMMED, tail.place),
         (false, tail) => unknown(ANOTHER_LOG, tail.place),
+        (true, tail) if !has_kept(connection, committed)? => unknown(ANOTHER_LOG, tail.place),
         (true, tail) if tail.place.is_before(place) => unknown(ANOTHER_LOG, tail.place),
         (true, tail) if tail.changes.len() as i64 > MOST => unknown(TOO_MANY, tail.place),
         (true, tail) => Ok(Since::Tail(tail)),
     }
+}
+
+/// Whether every row of the log is newer than the place's witness.
+fn begins_after(connection: &mut DbConnection, place: &Place) -> QueryResult<bool> {
+    let first: Option<i64> = cache_changes::table
+        .select(diesel::dsl::min(cache_changes::position))
+        .first(connection)?;
+    Ok(first.is_none_or(|first| first > place.witness.position))
+}
+
+/// Whether the log contains what this process has committed last.
+fn has_kept(connection: &mut DbConnection, committed: Option<NewestRow>) -> QueryResult<bool> {
+    committed.map_or(Ok(true), |row| history::contains(connection, row))
 }
 
 /// What was committed since a place, up to one more than [`MOST`], and whether the place is one of

@@ -84,20 +84,22 @@ impl ConnectionManager {
         matches!(self.target, Target::Sqlite(_))
     }
 
+    /// The file of an SQLite database.
+    pub(super) fn file(&self) -> Option<&Path> {
+        match &self.target {
+            Target::Sqlite(path) => Some(Path::new(path.split('?').next().unwrap_or(path))),
+            Target::Postgresql(_) => None,
+        }
+    }
+
     /// Makes the folder that an SQLite file is to lie in.
     pub(super) fn prepare(&self) -> std::io::Result<()> {
-        match &self.target {
-            Target::Sqlite(path) => {
-                let file = path.split('?').next().unwrap_or(path);
-                let Some(folder) = Path::new(file).parent() else {
-                    return Ok(());
-                };
-                std::fs::create_dir_all(folder).map_err(|error| {
-                    std::io::Error::new(error.kind(), format!("{}: {error}", folder.display()))
-                })
-            }
-            Target::Postgresql(_) => Ok(()),
-        }
+        let Some(folder) = self.file().and_then(Path::parent) else {
+            return Ok(());
+        };
+        std::fs::create_dir_all(folder).map_err(|error| {
+            std::io::Error::new(error.kind(), format!("{}: {error}", folder.display()))
+        })
     }
 
     /// A connection of one's own.

@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use diesel::connection::TransactionManager;
+use diesel::connection::{AnsiTransactionManager, TransactionManager};
 use diesel::prelude::*;
 use parking_lot::RwLock;
 use tokio::runtime::Handle;
@@ -11,6 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use super::changes::position;
 use super::connection::{ConnectionManager, DbConnection, PooledConnection, is_lost};
 use super::error::DbError;
+use super::history::History;
 use super::modified::{Committed, Modified};
 use crate::config::DatabaseConfig;
 
@@ -39,6 +40,7 @@ pub struct Database {
     pool: Arc<RwLock<Pool>>,
     pool_size: u32,
     manager: ConnectionManager,
+    pub(super) history: History,
     runtime: Handle,
     connections: Arc<Semaphore>,
     /// SQLite has one writer at a time: others wait here rather than on a connection each, which
@@ -87,6 +89,7 @@ impl Database {
             connections: Arc::new(Semaphore::new(config.pool_size as usize)),
             writer: manager.is_sqlite().then(|| Arc::new(Semaphore::new(1))),
             manager,
+            history: History::default(),
             wait: config.wait,
             timeout: config.timeout,
             queries,
@@ -110,6 +113,12 @@ impl Database {
     /// How many statements have been sent so far.
     pub fn queries(&self) -> u64 {
         self.queries.load(Ordering::Relaxed)
+    }
+
+    /// The id of the database's history, which every token carries: see [`History`]. 0 until the
+    /// change log is first [read](Self::log_reader).
+    pub fn history(&self) -> i64 {
+        self.history.id().unwrap_or_default()
     }
 
     /// Whether it answers.
@@ -154,9 +163,6 @@ impl Database {
 
     /// Runs `work` in a transaction that is committed if it ends [`Modified::Done`]. Answers where in
     /// the change log that is.
-    ///
-    /// The first statement must be a write: SQLite then waits for the lock where a reader that
-    /// became a writer would fail at once.
     ///
     /// This waits far longer than any caller does, because the void that follows must not come
     /// before the commit. Callers bound their own patience.
@@ -219,13 +225,16 @@ impl Database {
     ) -> Result<Modified<Committed<T>>, DbError> {
         let mut connection = self.begin()?;
         let PooledConnection { inner, lost, .. } = &mut *connection;
+        let mut newest = None;
         let modified = work(inner).and_then(|modified| match modified {
-            Modified::Done(value) => Ok(Modified::Done(Committed {
-                value,
-                position: position(inner)?,
-            })),
+            Modified::Done(value) => {
+                let (position, row) = position(inner)?;
+                newest = row;
+                Ok(Modified::Done(Committed { value, position }))
+            }
             Modified::Absent => Ok(Modified::Absent),
             Modified::Unexpected => Ok(Modified::Unexpected),
+            Modified::LastAdministrator => Ok(Modified::LastAdministrator),
         });
         let committed = match modified {
             Ok(Modified::Done(committed)) => committed,
@@ -237,7 +246,12 @@ impl Database {
             }
         };
         match Transactions::commit_transaction(inner) {
-            Ok(()) => Ok(Modified::Done(committed)),
+            Ok(()) => {
+                if let Some(newest) = newest {
+                    self.history.has_committed(newest);
+                }
+                Ok(Modified::Done(committed))
+            }
             Err(error) => {
                 // PostgreSQL may have committed, and SQLite may find the frames of a failed sync in
                 // its log again.
@@ -250,9 +264,7 @@ impl Database {
     /// A connection in a transaction. BEGIN is also what tells a lost connection, before anything
     /// was changed.
     fn begin(&self) -> Result<Checkout, DbError> {
-        let begin = |connection: &mut PooledConnection| {
-            Transactions::begin_transaction(&mut connection.inner)
-        };
+        let begin = |connection: &mut PooledConnection| begin_to_write(&mut connection.inner);
         self.on_live_connection(begin)
             .map(|((), connection)| connection)
     }
@@ -294,5 +306,16 @@ impl Database {
                 Err(_) => {}
             }
         }
+    }
+}
+
+/// Begins a transaction that writes. In SQLite it takes the writer's lock at once: a reader that
+/// becomes a writer fails where another has written meanwhile.
+pub(super) fn begin_to_write(connection: &mut DbConnection) -> QueryResult<()> {
+    match connection {
+        DbConnection::Sqlite(sqlite) => {
+            AnsiTransactionManager::begin_transaction_sql(sqlite, "BEGIN IMMEDIATE")
+        }
+        DbConnection::Postgresql(_) => Transactions::begin_transaction(connection),
     }
 }

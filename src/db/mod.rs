@@ -4,6 +4,7 @@ mod changes;
 mod connection;
 mod database;
 mod error;
+mod history;
 mod migrations;
 mod modified;
 mod place;

@@ -11,6 +11,8 @@ pub enum Modified<T> {
     Absent,
     /// The row is not as the change expects it. Nothing was changed.
     Unexpected,
+    /// The change would leave no active administrator. Nothing was changed.
+    LastAdministrator,
 }
 
 /// What was committed, and where in the change log.
@@ -35,19 +37,36 @@ impl<T> Committed<T> {
 /// What a change expects of the row as it is.
 #[derive(Clone, Debug, Default)]
 pub struct Expected {
-    /// One of these versions.
-    pub versions: Option<Vec<i64>>,
-    /// This token version.
-    pub token_version: Option<i64>,
+    /// One of these revisions.
+    pub revisions: Option<Vec<i64>>,
+    /// This token nonce.
+    pub token_nonce: Option<i64>,
 }
 
 impl Expected {
-    /// Whether a row of this version is as expected.
-    pub(super) fn accepts_version(&self, version: i64) -> bool {
-        self.versions
-            .as_ref()
-            .is_none_or(|versions| versions.contains(&version))
+    /// Whether a change needs to look at the row first.
+    pub(super) fn expects_nothing(&self) -> bool {
+        self.revisions.is_none() && self.token_nonce.is_none()
     }
+
+    /// Whether a row of this revision is as expected.
+    pub(super) fn accepts_revision(&self, revision: i64) -> bool {
+        self.revisions
+            .as_ref()
+            .is_none_or(|revisions| revisions.contains(&revision))
+    }
+
+    /// Whether an account with this token nonce is as expected.
+    pub(super) fn accepts_token_nonce(&self, nonce: i64) -> bool {
+        self.token_nonce.is_none_or(|expected| expected == nonce)
+    }
+}
+
+/// A revision or a token nonce that no row has had before. Random, because a counter comes again in a
+/// restored database.
+pub(super) fn draw() -> i64 {
+    // 0 stands for a value that is missing.
+    fastrand::i64(1..)
 }
 
 impl<T> Modified<T> {
@@ -55,7 +74,9 @@ impl<T> Modified<T> {
     pub(super) fn done(self) -> Result<T, DbError> {
         match self {
             Self::Done(value) => Ok(value),
-            Self::Absent | Self::Unexpected => Err(DbError::Internal("nothing was written".into())),
+            Self::Absent | Self::Unexpected | Self::LastAdministrator => {
+                Err(DbError::Internal("nothing was written".into()))
+            }
         }
     }
 }

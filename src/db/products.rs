@@ -1,10 +1,10 @@
 use chrono::NaiveDateTime;
 use diesel::prelude::*;
 
-use super::connection::Backend;
+use super::connection::{Backend, DbConnection};
 use super::database::Database;
 use super::error::DbError;
-use super::modified::{Committed, Expected, Modified, now};
+use super::modified::{Committed, Expected, Modified, draw, now};
 use super::schema::products;
 use crate::domain::{NewProduct, Page, Product, ProductChange, Start};
 
@@ -18,6 +18,7 @@ struct ProductRow {
     stock: i64,
     is_active: bool,
     version: i64,
+    revision: i64,
     created_at: NaiveDateTime,
     updated_at: NaiveDateTime,
 }
@@ -30,6 +31,7 @@ pub(super) struct NewProductRow {
     pub(super) price_cents: i64,
     pub(super) stock: i64,
     pub(super) is_active: bool,
+    pub(super) revision: i64,
     pub(super) created_at: NaiveDateTime,
     pub(super) updated_at: NaiveDateTime,
 }
@@ -42,6 +44,7 @@ struct ProductChangeset {
     price_cents: Option<i64>,
     stock: Option<i64>,
     is_active: Option<bool>,
+    revision: i64,
     updated_at: NaiveDateTime,
 }
 
@@ -62,6 +65,7 @@ impl From<ProductRow> for Product {
             created_at: row.created_at.and_utc(),
             updated_at: row.updated_at.and_utc(),
             version: row.version,
+            revision: row.revision,
         }
     }
 }
@@ -110,6 +114,7 @@ impl Database {
             price_cents: product.price_cents,
             stock: product.stock,
             is_active: product.is_active,
+            revision: draw(),
             created_at: time,
             updated_at: time,
         };
@@ -143,22 +148,19 @@ impl Database {
             price_cents: change.price_cents,
             stock: change.stock,
             is_active: change.is_active,
+            revision: draw(),
             updated_at: now(),
         };
         self.write(move |connection| {
-            // Written first and looked at after: see `Database::write`.
+            if !is_as_expected(connection, id, &expected)? {
+                return Ok(Modified::Unexpected);
+            }
             let updated = diesel::update(products::table.find(id))
                 .set((&set, products::version.eq(products::version + 1)))
                 .returning(columns())
                 .get_result::<ProductRow>(connection)
                 .optional()?;
-            Ok(match updated {
-                None => Modified::Absent,
-                Some(row) if expected.accepts_version(row.version - 1) => {
-                    Modified::Done(row.into())
-                }
-                Some(_) => Modified::Unexpected,
-            })
+            Ok(updated.map_or(Modified::Absent, |row| Modified::Done(row.into())))
         })
         .await
     }
@@ -173,16 +175,33 @@ impl Database {
         expected: Expected,
     ) -> Result<Modified<Committed<()>>, DbError> {
         self.write(move |connection| {
-            let deleted: Option<i64> = diesel::delete(products::table.find(id))
-                .returning(products::version)
-                .get_result(connection)
-                .optional()?;
-            Ok(match deleted {
-                None => Modified::Absent,
-                Some(version) if expected.accepts_version(version) => Modified::Done(()),
-                Some(_) => Modified::Unexpected,
+            if !is_as_expected(connection, id, &expected)? {
+                return Ok(Modified::Unexpected);
+            }
+            let product = diesel::delete(products::table.find(id));
+            Ok(match product.execute(connection)? {
+                0 => Modified::Absent,
+                _ => Modified::Done(()),
             })
         })
         .await
     }
+}
+
+/// Whether the row of this id is as expected, or absent. It stays so until the transaction ends.
+fn is_as_expected(
+    connection: &mut DbConnection,
+    id: i64,
+    expected: &Expected,
+) -> QueryResult<bool> {
+    if expected.expects_nothing() {
+        return Ok(true);
+    }
+    let row = products::table.find(id).select(products::revision);
+    let revision: Option<i64> = match connection {
+        DbConnection::Sqlite(sqlite) => row.first(sqlite),
+        DbConnection::Postgresql(postgres) => row.for_update().first(postgres),
+    }
+    .optional()?;
+    Ok(revision.is_none_or(|revision| expected.accepts_revision(revision)))
 }

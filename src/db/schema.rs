@@ -10,9 +10,12 @@ diesel::table! {
         is_active -> Bool,
         password_hash -> Text,
         version -> BigInt,
-        token_version -> BigInt,
         created_at -> Timestamp,
         updated_at -> Timestamp,
+        token_nonce -> BigInt,
+        revision -> BigInt,
+        rehashes -> BigInt,
+        password_cost -> Nullable<Text>,
     }
 }
 
@@ -27,6 +30,7 @@ diesel::table! {
         version -> BigInt,
         created_at -> Timestamp,
         updated_at -> Timestamp,
+        revision -> BigInt,
     }
 }
 
@@ -45,5 +49,14 @@ diesel::table! {
     cache_log (identity) {
         identity -> Text,
         lineage -> Text,
+    }
+}
+
+diesel::table! {
+    database_history (id) {
+        id -> BigInt,
+        ancestors -> Text,
+        database_oid -> BigInt,
+        written_by -> BigInt,
     }
 }

@@ -6,7 +6,7 @@ use diesel::prelude::*;
 use super::connection::DbConnection;
 use super::database::Database;
 use super::error::DbError;
-use super::modified::Modified;
+use super::modified::{Modified, draw};
 use super::products::NewProductRow;
 use super::schema::{products, users};
 use super::users::NewUserRow;
@@ -120,6 +120,8 @@ impl Seed {
             role: Role::User.as_str(),
             is_active: random >> 32 & 31 != 0,
             password_hash: password_hash.to_owned(),
+            token_nonce: draw(),
+            revision: draw(),
             created_at: born(n),
             updated_at: born(n),
         }
@@ -137,6 +139,7 @@ impl Seed {
             price_cents: (random >> 24 & 0xFFFF) as i64 + 99,
             stock: (random >> 48 & 0x1FF) as i64,
             is_active: random >> 40 & 31 != 0,
+            revision: draw(),
             created_at: born(n),
             updated_at: born(n),
         }

@@ -1,12 +1,13 @@
 use chrono::NaiveDateTime;
+use diesel::connection::SimpleConnection;
 use diesel::prelude::*;
 
-use super::connection::Backend;
+use super::connection::{Backend, DbConnection};
 use super::database::Database;
 use super::error::DbError;
-use super::modified::{Committed, Expected, Modified, now};
+use super::modified::{Committed, Expected, Modified, draw, now};
 use super::schema::users;
-use crate::domain::{Credentials, Email, NewUser, Page, Role, Start, User, UserChange};
+use crate::domain::{Checked, Credentials, Email, NewUser, Page, Role, Start, User, UserChange};
 
 #[derive(Queryable, Selectable)]
 #[diesel(table_name = users)]
@@ -17,7 +18,8 @@ struct UserRow {
     role: String,
     is_active: bool,
     version: i64,
-    token_version: i64,
+    token_nonce: i64,
+    revision: i64,
     created_at: NaiveDateTime,
     updated_at: NaiveDateTime,
 }
@@ -30,6 +32,8 @@ pub(super) struct NewUserRow {
     pub(super) role: &'static str,
     pub(super) is_active: bool,
     pub(super) password_hash: String,
+    pub(super) token_nonce: i64,
+    pub(super) revision: i64,
     pub(super) created_at: NaiveDateTime,
     pub(super) updated_at: NaiveDateTime,
 }
@@ -42,12 +46,31 @@ struct UserChangeset {
     role: Option<&'static str>,
     is_active: Option<bool>,
     password_hash: Option<String>,
+    token_nonce: Option<i64>,
+    revision: i64,
     updated_at: NaiveDateTime,
 }
 
 /// The columns of a row, in its fields' order.
 fn columns() -> <UserRow as Selectable<Backend>>::SelectExpression {
     <UserRow as Selectable<Backend>>::construct_selection()
+}
+
+impl From<NewUser<String>> for NewUserRow {
+    fn from(user: NewUser<String>) -> Self {
+        let time = now();
+        Self {
+            email: user.email.as_str().to_owned(),
+            full_name: user.full_name.as_str().to_owned(),
+            role: user.role.as_str(),
+            is_active: user.is_active,
+            password_hash: user.password,
+            token_nonce: draw(),
+            revision: draw(),
+            created_at: time,
+            updated_at: time,
+        }
+    }
 }
 
 impl From<UserRow> for User {
@@ -66,7 +89,8 @@ impl From<UserRow> for User {
             created_at: row.created_at.and_utc(),
             updated_at: row.updated_at.and_utc(),
             version: row.version,
-            token_version: row.token_version,
+            token_nonce: row.token_nonce,
+            revision: row.revision,
         }
     }
 }
@@ -118,20 +142,20 @@ impl Database {
         .await
     }
 
-    /// What a login with this address checks.
+    /// What a login with this address checks. An address that is none has no account.
     ///
     /// # Errors
     /// Why the database did not answer.
-    pub async fn credentials_by_email(
-        &self,
-        email: &Email,
-    ) -> Result<Option<Credentials>, DbError> {
-        let canonical = email.canonical().to_owned();
+    pub async fn credentials_by_email(&self, email: Option<&Email>) -> Result<Checked, DbError> {
+        let canonical = email.map(Email::canonical).unwrap_or_default().to_owned();
         self.read(move |connection| {
             let row = users::table
                 .filter(users::email_canonical.eq(&canonical))
                 .select(CREDENTIALS);
-            Ok(row.first(connection).optional()?.map(credentials))
+            Ok(Checked {
+                account: row.first(connection).optional()?.map(credentials),
+                costs: password_costs(connection)?,
+            })
         })
         .await
     }
@@ -140,24 +164,68 @@ impl Database {
     ///
     /// # Errors
     /// Why the database did not answer.
-    pub async fn credentials(&self, id: i64) -> Result<Option<Credentials>, DbError> {
+    pub async fn credentials(&self, id: i64) -> Result<Checked, DbError> {
         self.read(move |connection| {
             let row = users::table.find(id).select(CREDENTIALS);
-            Ok(row.first(connection).optional()?.map(credentials))
+            Ok(Checked {
+                account: row.first(connection).optional()?.map(credentials),
+                costs: password_costs(connection)?,
+            })
         })
         .await
     }
 
-    /// Whether anybody is an admin who may do anything.
+    /// Replaces the hash of a password by one of the same password at another cost, unless the
+    /// password was changed since. Tokens stay valid.
+    ///
+    /// # Errors
+    /// Why the database did not answer.
+    pub async fn rehash(&self, id: i64, old: String, new: String) -> Result<(), DbError> {
+        let rehashed = self.write(move |connection| {
+            let user = users::table.find(id).filter(users::password_hash.eq(&old));
+            let set = (
+                users::password_hash.eq(&new),
+                users::rehashes.eq(users::rehashes + 1),
+            );
+            diesel::update(user)
+                .set(set)
+                .execute(connection)
+                .map(Modified::Done)
+        });
+        rehashed.await.map(drop)
+    }
+
+    /// Whether there is an active administrator.
     ///
     /// # Errors
     /// Why the database did not answer.
     pub async fn has_active_admin(&self) -> Result<bool, DbError> {
-        self.read(|connection| {
-            let admins = users::table
-                .filter(users::role.eq(Role::Admin.as_str()))
-                .filter(users::is_active.eq(true));
-            diesel::select(diesel::dsl::exists(admins)).get_result(connection)
+        self.read(|connection| has_other_active_admin(connection, NO_USER))
+            .await
+    }
+
+    /// Inserts an administrator, provided that there is no active one. Of several instances that do
+    /// so at the same time, one succeeds; the others get [`Modified::Unexpected`].
+    ///
+    /// # Errors
+    /// [`DbError::EmailTaken`], or why the database did not answer.
+    pub async fn insert_first_admin(
+        &self,
+        user: NewUser<String>,
+    ) -> Result<Modified<Committed<User>>, DbError> {
+        let row = NewUserRow::from(user);
+        self.write(move |connection| {
+            if let DbConnection::Postgresql(postgres) = connection {
+                // A statement without a snapshot: the query below sees what the holder of the lock
+                // committed, at any isolation level.
+                postgres.batch_execute("LOCK TABLE users IN SHARE ROW EXCLUSIVE MODE")?;
+            }
+            let user = insert(connection, &row)?;
+            Ok(if has_other_active_admin(connection, user.id)? {
+                Modified::Unexpected
+            } else {
+                Modified::Done(user)
+            })
         })
         .await
     }
@@ -167,29 +235,15 @@ impl Database {
     /// # Errors
     /// [`DbError::EmailTaken`], or why the database did not answer.
     pub async fn insert_user(&self, user: NewUser<String>) -> Result<Committed<User>, DbError> {
-        let time = now();
-        let row = NewUserRow {
-            email: user.email.as_str().to_owned(),
-            full_name: user.full_name.as_str().to_owned(),
-            role: user.role.as_str(),
-            is_active: user.is_active,
-            password_hash: user.password,
-            created_at: time,
-            updated_at: time,
-        };
+        let row = NewUserRow::from(user);
         let inserted = self
-            .write(move |connection| {
-                let insert = diesel::insert_into(users::table).values(&row);
-                let row = insert
-                    .returning(columns())
-                    .get_result::<UserRow>(connection)?;
-                Ok(Modified::Done(User::from(row)))
-            })
+            .write(move |connection| insert(connection, &row).map(Modified::Done))
             .await?;
         inserted.done()
     }
 
-    /// Changes a user whose row is as expected.
+    /// Changes a user whose row is as expected. The last active administrator keeps both role and
+    /// activity.
     ///
     /// # Errors
     /// [`DbError::EmailTaken`], or why the database did not answer.
@@ -199,43 +253,60 @@ impl Database {
         change: UserChange<String>,
         expected: Expected,
     ) -> Result<Modified<Committed<User>>, DbError> {
-        let new_tokens = i64::from(change.password.is_some());
+        // What the triggers do for changes by hand: RETURNING does not see their values in SQLite.
+        let revokes_tokens = change.password.is_some() || change.is_active == Some(false);
         let set = UserChangeset {
             email: change.email.map(|email| email.as_str().to_owned()),
             full_name: change.full_name.map(|name| name.as_str().to_owned()),
             role: change.role.map(Role::as_str),
             is_active: change.is_active,
             password_hash: change.password,
+            token_nonce: revokes_tokens.then(draw),
+            revision: draw(),
             updated_at: now(),
         };
+        let may_remove_admin = set.role.is_some_and(|role| role != Role::Admin.as_str())
+            || set.is_active == Some(false);
         self.write(move |connection| {
-            // Written first and looked at after: see `Database::write`.
+            if may_remove_admin {
+                lock_admins(connection)?;
+            }
+            if !is_as_expected(connection, id, &expected)? {
+                return Ok(Modified::Unexpected);
+            }
             let updated = diesel::update(users::table.find(id))
-                .set((
-                    &set,
-                    users::version.eq(users::version + 1),
-                    users::token_version.eq(users::token_version + new_tokens),
-                ))
+                .set((&set, users::version.eq(users::version + 1)))
                 .returning(columns())
                 .get_result::<UserRow>(connection)
                 .optional()?;
             Ok(match updated {
                 None => Modified::Absent,
-                Some(row)
-                    if expected.accepts_version(row.version - 1)
-                        && expected
-                            .token_version
-                            .is_none_or(|version| version == row.token_version - new_tokens) =>
-                {
-                    Modified::Done(row.into())
+                Some(_) if may_remove_admin && !has_other_active_admin(connection, id)? => {
+                    Modified::LastAdministrator
                 }
-                Some(_) => Modified::Unexpected,
+                Some(row) => Modified::Done(row.into()),
             })
         })
         .await
     }
 
-    /// Deletes a user whose row is as expected.
+    /// Revokes every token of a user.
+    ///
+    /// # Errors
+    /// Why the database did not answer.
+    pub async fn revoke_tokens(&self, id: i64) -> Result<Modified<Committed<()>>, DbError> {
+        let nonce = users::token_nonce.eq(draw());
+        self.write(move |connection| {
+            let user = diesel::update(users::table.find(id));
+            Ok(match user.set(nonce).execute(connection)? {
+                0 => Modified::Absent,
+                _ => Modified::Done(()),
+            })
+        })
+        .await
+    }
+
+    /// Deletes a user whose row is as expected, but not the last active administrator.
     ///
     /// # Errors
     /// Why the database did not answer.
@@ -245,18 +316,103 @@ impl Database {
         expected: Expected,
     ) -> Result<Modified<Committed<()>>, DbError> {
         self.write(move |connection| {
-            let deleted: Option<i64> = diesel::delete(users::table.find(id))
-                .returning(users::version)
-                .get_result(connection)
-                .optional()?;
-            Ok(match deleted {
-                None => Modified::Absent,
-                Some(version) if expected.accepts_version(version) => Modified::Done(()),
-                Some(_) => Modified::Unexpected,
+            lock_admins(connection)?;
+            if !is_as_expected(connection, id, &expected)? {
+                return Ok(Modified::Unexpected);
+            }
+            let user = diesel::delete(users::table.find(id));
+            Ok(match user.execute(connection)? {
+                0 => Modified::Absent,
+                _ if !has_other_active_admin(connection, id)? => Modified::LastAdministrator,
+                _ => Modified::Done(()),
             })
         })
         .await
     }
+}
+
+/// Whether the row of this id is as expected, or absent. It stays so until the transaction ends.
+fn is_as_expected(
+    connection: &mut DbConnection,
+    id: i64,
+    expected: &Expected,
+) -> QueryResult<bool> {
+    if expected.expects_nothing() {
+        return Ok(true);
+    }
+    let row = users::table
+        .find(id)
+        .select((users::revision, users::token_nonce));
+    let row: Option<(i64, i64)> = match connection {
+        DbConnection::Sqlite(sqlite) => row.first(sqlite),
+        DbConnection::Postgresql(postgres) => row.for_update().first(postgres),
+    }
+    .optional()?;
+    Ok(row.is_none_or(|(revision, nonce)| {
+        expected.accepts_revision(revision) && expected.accepts_token_nonce(nonce)
+    }))
+}
+
+fn insert(connection: &mut DbConnection, row: &NewUserRow) -> QueryResult<User> {
+    let insert = diesel::insert_into(users::table).values(row);
+    let row = insert
+        .returning(columns())
+        .get_result::<UserRow>(connection);
+    row.map(User::from)
+}
+
+/// An id that no user has.
+const NO_USER: i64 = 0;
+
+/// Whether there is an active administrator apart from the user of this id.
+fn has_other_active_admin(connection: &mut DbConnection, id: i64) -> QueryResult<bool> {
+    let others = users::table
+        .filter(users::role.eq(Role::Admin.as_str()))
+        .filter(users::is_active.eq(true))
+        .filter(users::id.ne(id));
+    diesel::select(diesel::dsl::exists(others)).get_result(connection)
+}
+
+/// Makes concurrent transactions that may each take an active administrator away run one after the
+/// other: two administrators who demote each other must not both succeed.
+///
+/// Each of them locks the two active administrators with the lowest ids, in the same order. The
+/// later one then sees what the earlier one committed or, above `READ COMMITTED`, fails to
+/// serialize. SQLite has one writer at a time and needs no lock.
+fn lock_admins(connection: &mut DbConnection) -> QueryResult<()> {
+    let DbConnection::Postgresql(postgres) = connection else {
+        return Ok(());
+    };
+    let admins = users::table
+        .filter(users::role.eq(Role::Admin.as_str()))
+        .filter(users::is_active.eq(true))
+        .order(users::id)
+        .limit(2)
+        .select(users::id);
+    admins.for_update().load::<i64>(postgres).map(drop)
+}
+
+/// So many costs are looked at. More of them come from rows written by hand.
+const COSTS: i64 = 16;
+
+/// Each cost that a password hash in the database has: as many steps through the index as there are
+/// costs.
+const PASSWORD_COSTS: &str = "WITH RECURSIVE costs (cost) AS ( \
+        SELECT min(password_cost) FROM users \
+        UNION ALL \
+        SELECT (SELECT min(password_cost) FROM users WHERE password_cost > cost) \
+        FROM costs WHERE cost IS NOT NULL \
+     ) SELECT cost AS value FROM costs WHERE cost IS NOT NULL LIMIT ";
+
+fn password_costs(connection: &mut DbConnection) -> QueryResult<Vec<String>> {
+    #[derive(QueryableByName)]
+    struct Cost {
+        #[diesel(sql_type = diesel::sql_types::Text)]
+        value: String,
+    }
+    let costs: Vec<Cost> =
+        diesel::sql_query(format!("{PASSWORD_COSTS}{COSTS}")).load(connection)?;
+    Ok(costs.into_iter().map(|cost| cost.value).collect())
 }
 
 type CredentialRow = (i64, String, bool, i64);
@@ -265,19 +421,19 @@ const CREDENTIALS: (
     users::id,
     users::password_hash,
     users::is_active,
-    users::token_version,
+    users::token_nonce,
 ) = (
     users::id,
     users::password_hash,
     users::is_active,
-    users::token_version,
+    users::token_nonce,
 );
 
-fn credentials((user_id, password_hash, is_active, token_version): CredentialRow) -> Credentials {
+fn credentials((user_id, password_hash, is_active, token_nonce): CredentialRow) -> Credentials {
     Credentials {
         user_id,
         password_hash,
         is_active,
-        token_version,
+        token_nonce,
     }
 }

@@ -18,4 +18,4 @@ pub use password::Password;
 pub use product::{NewProduct, Product, ProductChange};
 pub use role::Role;
 pub use text::{Description, FullName, ProductName};
-pub use user::{Credentials, NewUser, User, UserChange};
+pub use user::{Checked, Credentials, NewUser, User, UserChange};

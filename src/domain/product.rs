@@ -31,6 +31,9 @@ pub struct Product {
     /// One higher with each change.
     #[schema(example = 1)]
     pub version: i64,
+    /// Names this state of the product. Random, and drawn anew by each change.
+    #[serde(skip)]
+    pub revision: i64,
 }
 
 /// A product to be made.

@@ -29,9 +29,21 @@ pub struct User {
     /// One higher with each change.
     #[schema(example = 1)]
     pub version: i64,
-    /// Tokens of an earlier version are void.
+    /// What a token of this user must carry. Random, and drawn anew by each revocation.
     #[serde(skip)]
-    pub token_version: i64,
+    pub token_nonce: i64,
+    /// Names this state of the user. Random, and drawn anew by each change.
+    #[serde(skip)]
+    pub revision: i64,
+}
+
+/// What a password is checked against. Never cached.
+#[derive(Clone, Debug)]
+pub struct Checked {
+    /// The account, if there is one.
+    pub account: Option<Credentials>,
+    /// Each cost that a password hash in the database has.
+    pub costs: Vec<String>,
 }
 
 /// What a login checks. Never cached.
@@ -44,7 +56,7 @@ pub struct Credentials {
     /// Whether the user may do anything at all.
     pub is_active: bool,
     /// What a new token must carry.
-    pub token_version: i64,
+    pub token_nonce: i64,
 }
 
 /// A user to be made.
@@ -69,7 +81,7 @@ pub struct UserChange<Secret> {
     pub email: Option<Email>,
     /// The name.
     pub full_name: Option<FullName>,
-    /// The password, or its hash. A new one makes every older token void.
+    /// The password, or its hash. A new one revokes every older token.
     pub password: Option<Secret>,
     /// What they may do.
     pub role: Option<Role>,

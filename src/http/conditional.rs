@@ -21,9 +21,9 @@ pub(super) fn not_modified(request: &HttpRequest, etag: &[u8]) -> bool {
     })
 }
 
-/// What `If-Match` expects of the row of this kind and id (RFC 9110, 13.1.1: compared strongly).
-/// Without it, nothing. A tag that is not of this row is met by no version.
-pub(super) fn expected(request: &HttpRequest, kind: char, id: i64) -> Expected {
+/// What `If-Match` expects of a row of this kind (RFC 9110, 13.1.1: compared strongly). Without it,
+/// nothing. The tag of another row matches no revision of this one.
+pub(super) fn expected(request: &HttpRequest, kind: char) -> Expected {
     let Some(given) = joined(request, header::IF_MATCH) else {
         return Expected::default();
     };
@@ -31,13 +31,13 @@ pub(super) fn expected(request: &HttpRequest, kind: char, id: i64) -> Expected {
     if tags.contains(&"*") {
         return Expected::default();
     }
-    let versions = tags
+    let revisions = tags
         .iter()
-        .filter_map(|tag| Document::version_in(tag, kind, id))
+        .filter_map(|tag| Document::revision_in(tag, kind))
         .collect();
     Expected {
-        versions: Some(versions),
-        token_version: None,
+        revisions: Some(revisions),
+        token_nonce: None,
     }
 }
 
@@ -86,12 +86,22 @@ mod tests {
     }
 
     #[test]
-    fn if_match_names_the_versions_of_this_row_alone() {
-        let versions = |value: &str| expected(&request(header::IF_MATCH, value), 'u', 7).versions;
-        assert_eq!(versions("\"u7.3\", \"u7.4\""), Some(vec![3, 4]));
-        assert_eq!(versions("W/\"u7.3\""), Some(vec![]));
-        assert_eq!(versions("\"u8.3\""), Some(vec![]));
-        assert_eq!(versions("\"p7.3\""), Some(vec![]));
-        assert_eq!(versions("*"), None);
+    fn if_match_names_revisions_of_this_kind_alone() {
+        let revisions = |value: &str| expected(&request(header::IF_MATCH, value), 'u').revisions;
+        let tag = |kind: &str, digits: &str| format!("\"{kind}{digits}\"");
+        let (three, last) = ("0000000000000003", "ffffffffffffffff");
+        let both = format!("{}, {}", tag("u", three), tag("u", last));
+        assert_eq!(revisions(&both), Some(vec![3, -1]));
+        for other in [
+            format!("W/{}", tag("u", three)),
+            tag("p", three),
+            tag("u", "3"),
+            tag("u", "FFFFFFFFFFFFFFFF"),
+            tag("u", "+000000000000003"),
+            "\"u7.3\"".to_owned(),
+        ] {
+            assert_eq!(revisions(&other), Some(vec![]), "{other}");
+        }
+        assert_eq!(revisions("*"), None);
     }
 }

@@ -153,7 +153,7 @@ impl Route<'_> {
         };
         let mut parameters = Vec::new();
         if self.is_read {
-            let about = "Answer 304 if this is still the entity tag, as in `\"u1.1\"`";
+            let about = "Answer 304 if this is still the entity tag, as in `\"u00c0ffee00c0ffee\"`";
             parameters.push(header("If-None-Match", about));
             parameters.push(header(
                 "Cache-Control",
@@ -161,7 +161,7 @@ impl Route<'_> {
             ));
         }
         if self.is_change {
-            let about = "Only if this is still the entity tag, as in `\"u1.1\"`";
+            let about = "Only if this is still the entity tag, as in `\"u00c0ffee00c0ffee\"`";
             parameters.push(header("If-Match", about));
         }
         parameters
@@ -181,7 +181,10 @@ impl Route<'_> {
             );
             return headers;
         }
-        headers.insert("ETag".into(), header("The entity tag, strong", "\"u1.1\""));
+        headers.insert(
+            "ETag".into(),
+            header("The entity tag, strong", "\"u00c0ffee00c0ffee\""),
+        );
         headers.insert(
             "Cache-Control".into(),
             header("Who may keep it", "private, no-cache"),
@@ -222,7 +225,9 @@ impl Route<'_> {
             || (is_resource(self.path) && !self.is_read);
         let by_address = self.path.contains("by-email");
         let absent = self.has_id || by_address;
-        let conflict = self.path.starts_with("/users") && has_body;
+        let is_users = self.path.starts_with("/users");
+        let takes_email = is_users && has_body;
+        let may_remove_admin = is_users && self.is_change;
         let throttled = is_login || (self.method == "patch" && self.path.starts_with("/users"));
         let asks_database = needs_token || is_login;
         [
@@ -234,7 +239,17 @@ impl Route<'_> {
             ),
             (admins_only, "403", "The caller may not do this"),
             (absent, "404", "There is no such thing"),
-            (conflict, "409", "The e-mail address is taken"),
+            (
+                takes_email && may_remove_admin,
+                "409",
+                "The e-mail address is taken, or no active administrator would remain",
+            ),
+            (takes_email, "409", "The e-mail address is taken"),
+            (
+                may_remove_admin,
+                "409",
+                "No active administrator would remain",
+            ),
             (
                 self.is_change,
                 "412",

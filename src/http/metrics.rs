@@ -41,6 +41,7 @@ struct Snapshot {
     callers: CacheStats,
     backend: BackendStats,
     queries: u64,
+    password_hashes: u64,
     is_degraded: bool,
     followed: Option<(Position, Duration)>,
     coherence: Coherence,
@@ -53,6 +54,7 @@ impl Collector for Snapshot {
             callers,
             backend,
             queries,
+            password_hashes,
             is_degraded,
             followed,
             coherence: Coherence { tailed, observed },
@@ -147,6 +149,11 @@ impl Collector for Snapshot {
                 "alacena_database_queries",
                 "Statements sent to the database",
                 *queries,
+            ),
+            (
+                "alacena_argon2_computations",
+                "Passwords hashed: a login does so at each cost that is present",
+                *password_hashes,
             ),
         ];
         let far = backend.far.clone().unwrap_or_default();
@@ -254,6 +261,7 @@ pub(super) async fn metrics(
         callers: measured.sessions.stats(),
         backend: measured.cache.backend_stats().await,
         queries: measured.database.queries(),
+        password_hashes: measured.sessions.password_hashes(),
         is_degraded: measured.cache.trouble().is_some(),
         followed: measured.cache.followed(),
         coherence: measured.coherence.clone(),

@@ -23,6 +23,7 @@ pub(super) enum Kind {
     UnknownRoute,
     MethodNotAllowed,
     EmailTaken,
+    LastAdministrator,
     PreconditionFailed,
     RequestTimeout,
     BodyTooLarge,
@@ -57,6 +58,11 @@ impl Kind {
                 "The route has no such method",
             ),
             Self::EmailTaken => (S::CONFLICT, "email-taken", "The e-mail address is taken"),
+            Self::LastAdministrator => (
+                S::CONFLICT,
+                "last-administrator",
+                "The last active administrator must remain",
+            ),
             Self::PreconditionFailed => (
                 S::PRECONDITION_FAILED,
                 "precondition-failed",
@@ -232,6 +238,7 @@ impl From<Error> for Problem {
             Error::Absent(_) => Self::because(Kind::Absent, detail),
             Error::Changed(_) => Self::because(Kind::PreconditionFailed, detail),
             Error::EmailTaken => Self::because(Kind::EmailTaken, detail),
+            Error::LastAdministrator => Self::because(Kind::LastAdministrator, detail),
             Error::Forbidden(_) => Self::because(Kind::Forbidden, detail),
             Error::WrongCredentials => {
                 Self::because(Kind::WrongCredentials, detail).www_authenticate("Bearer")

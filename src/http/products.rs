@@ -266,7 +266,7 @@ async fn update(
     let change = patch?.parse()?;
     Ok(written(
         products
-            .update(id, change, expected(request, Products::TAG, id))
+            .update(id, change, expected(request, Products::TAG))
             .await?,
     ))
 }
@@ -281,6 +281,6 @@ pub(super) async fn delete_product(
     products: web::Data<Products>,
 ) -> Result<HttpResponse, Problem> {
     let id = id(&request)?;
-    let expected = expected(&request, Products::TAG, id);
+    let expected = expected(&request, Products::TAG);
     Ok(removed(&products.delete(id, expected).await?))
 }

@@ -316,7 +316,7 @@ async fn update(
 ) -> Result<HttpResponse, Problem> {
     let id = id(request)?;
     let patch = patch?.parse()?;
-    let expected = expected(request, Users::TAG, id);
+    let expected = expected(request, Users::TAG);
     let address = proxies.client_of(request);
     Ok(written(
         users.update(caller, address, id, patch, expected).await?,
@@ -334,6 +334,6 @@ pub(super) async fn delete_user(
     users: web::Data<Users>,
 ) -> Result<HttpResponse, Problem> {
     let id = id(&request)?;
-    let expected = expected(&request, Users::TAG, id);
+    let expected = expected(&request, Users::TAG);
     Ok(removed(&users.delete(id, expected).await?))
 }

@@ -7,15 +7,15 @@ use crate::domain::{Role, User};
 
 /// A user as the cache keeps them: the answer as it is sent, and what the check of a caller needs.
 ///
-/// As bytes: role, activity, token version, length of the address, the address, the document.
+/// As bytes: role, activity, token nonce, length of the address, the address, the document.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CachedUser {
     /// What they may do.
     pub role: Role,
     /// Whether they may do anything at all.
     pub is_active: bool,
-    /// Tokens of an earlier version are void.
-    pub token_version: i64,
+    /// What a token of this user must carry.
+    pub token_nonce: i64,
     /// The address in its canonical form.
     pub email: Bytes,
     /// The user as everybody may see them.
@@ -34,9 +34,9 @@ impl CachedUser {
         Ok(Self {
             role: user.role,
             is_active: user.is_active,
-            token_version: user.token_version,
+            token_nonce: user.token_nonce,
             email: user.email.to_ascii_lowercase().into(),
-            document: Document::of_row(Self::TAG, user.id, user.version, user)?,
+            document: Document::of_row(Self::TAG, user.revision, user)?,
         })
     }
 
@@ -52,7 +52,7 @@ impl Cacheable for CachedUser {
         let mut bytes = BytesMut::with_capacity(length);
         bytes.put_u8(u8::from(self.role == Role::Admin));
         bytes.put_u8(u8::from(self.is_active));
-        bytes.put_i64(self.token_version);
+        bytes.put_i64(self.token_nonce);
         // An address has at most 254 characters.
         bytes.put_u8(self.email.len() as u8);
         bytes.put_slice(&self.email);
@@ -68,7 +68,7 @@ impl Cacheable for CachedUser {
             Role::User
         };
         let is_active = bytes.try_get_u8().ok()? == 1;
-        let token_version = bytes.try_get_i64().ok()?;
+        let token_nonce = bytes.try_get_i64().ok()?;
         let length = usize::from(bytes.try_get_u8().ok()?);
         if bytes.len() < length {
             return None;
@@ -78,7 +78,7 @@ impl Cacheable for CachedUser {
         Some(Self {
             role,
             is_active,
-            token_version,
+            token_nonce,
             email,
             document,
         })
@@ -96,14 +96,14 @@ mod tests {
         fn users_come_back_as_they_went_in(
             admin: bool,
             is_active: bool,
-            token_version: i64,
+            token_nonce: i64,
             email in "[a-z.]{1,200}@example\\.com",
             body in proptest::collection::vec(any::<u8>(), 0..200),
         ) {
             let user = CachedUser {
                 role: if admin { Role::Admin } else { Role::User },
                 is_active,
-                token_version,
+                token_nonce,
                 email: email.into(),
                 document: Document { etag: "\"u1.1\"".into(), body: body.into() },
             };

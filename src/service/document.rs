@@ -17,33 +17,31 @@ pub struct Document {
 }
 
 impl Document {
-    /// The document of one thing: its tag tells kind, id and version. Ids are never given twice,
-    /// so no two contents have the same tag.
+    /// The document of one row: its tag tells kind and revision. A revision is random and belongs to
+    /// one state of one row, so no two contents have the same tag.
     ///
     /// # Errors
     /// Where the value cannot be serialised.
-    pub(super) fn of_row(
-        kind: char,
-        id: i64,
-        version: i64,
-        value: &impl Serialize,
-    ) -> Result<Self, Error> {
+    pub(super) fn of_row(kind: char, revision: i64, value: &impl Serialize) -> Result<Self, Error> {
         Ok(Self {
-            etag: Self::row_tag(kind, id, version).into(),
+            etag: Self::row_tag(kind, revision).into(),
             body: json(value)?,
         })
     }
 
-    fn row_tag(kind: char, id: i64, version: i64) -> String {
-        format!("\"{kind}{id}.{version}\"")
+    fn row_tag(kind: char, revision: i64) -> String {
+        format!("\"{kind}{revision:016x}\"")
     }
 
-    /// The version that an entity tag of this kind and id names; `None` for any other tag.
-    pub fn version_in(tag: &str, kind: char, id: i64) -> Option<i64> {
-        let inside = tag.strip_prefix('"')?.strip_suffix('"')?;
-        let version = inside.rsplit_once('.')?.1.parse().ok()?;
-        // Strong comparison is to the letter: another spelling of the numbers is another tag.
-        (tag == Self::row_tag(kind, id, version)).then_some(version)
+    /// The revision that an entity tag of this kind names; `None` for any other tag.
+    pub fn revision_in(tag: &str, kind: char) -> Option<i64> {
+        let digits = tag
+            .strip_prefix('"')?
+            .strip_suffix('"')?
+            .strip_prefix(kind)?;
+        let revision = u64::from_str_radix(digits, 16).ok()?.cast_signed();
+        // Strong comparison is to the letter: another spelling of the number is another tag.
+        (tag == Self::row_tag(kind, revision)).then_some(revision)
     }
 
     /// The document of what has no version, such as a list: its tag tells kind and content.

@@ -16,6 +16,9 @@ pub enum Error {
     /// Somebody else has the e-mail address.
     #[error("the e-mail address is taken")]
     EmailTaken,
+    /// The change would leave no active administrator.
+    #[error("the last active administrator can be neither deleted, demoted nor deactivated")]
+    LastAdministrator,
     /// The caller may not do this.
     #[error("{0}")]
     Forbidden(&'static str),
@@ -93,5 +96,6 @@ pub(super) fn made<T>(what: &'static str, modified: Modified<T>) -> Result<T, Er
         Modified::Done(value) => Ok(value),
         Modified::Absent => Err(Error::Absent(what)),
         Modified::Unexpected => Err(Error::Changed(what)),
+        Modified::LastAdministrator => Err(Error::LastAdministrator),
     }
 }

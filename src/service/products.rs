@@ -126,5 +126,5 @@ pub(super) fn product_key(id: i64) -> Key {
 }
 
 fn document(product: &Product) -> Result<Document, Error> {
-    Document::of_row(Products::TAG, product.id, product.version, product)
+    Document::of_row(Products::TAG, product.revision, product)
 }

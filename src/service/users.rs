@@ -17,7 +17,7 @@ use crate::cache::{
     Cache, CacheStats, Cacheable, Change, Forward, Group, Hit, Key, Mode, Read, Source,
 };
 use crate::db::{Committed, Database, Expected, Modified};
-use crate::domain::{Email, NewUser, Page, Password, Role, UserChange};
+use crate::domain::{Checked, Email, NewUser, Page, Password, Role, UserChange};
 
 const WHAT: &str = "user";
 pub(super) const KIND: &str = "user";
@@ -195,10 +195,7 @@ impl Users {
             is_active,
         } = user;
         let password = self.hasher.hash(password.expose().into()).await?;
-        // That there is no such user may be cached too, under the address and under the new id.
-        let change = Change::of_something_new()
-            .and(hint_key(&email))
-            .and_group(LIST);
+        let change = new_user(&email);
         let db = self.db.clone();
         let write = self.cache.write_within(self.patience, change, async move {
             let user = NewUser {
@@ -221,7 +218,7 @@ impl Users {
     ///
     /// # Errors
     /// [`Error::Forbidden`], [`Error::Absent`], [`Error::Changed`], [`Error::EmailTaken`],
-    /// [`Error::Throttled`], or why it could not be done.
+    /// [`Error::LastAdministrator`], [`Error::Throttled`], or why it could not be done.
     pub async fn update(
         &self,
         caller: &Caller,
@@ -247,7 +244,7 @@ impl Users {
             }
         }
         if change.password.is_some() && caller.id == id {
-            expected.token_version = Some(
+            expected.token_nonce = Some(
                 self.check_current(caller, address, current_password)
                     .await?,
             );
@@ -258,7 +255,7 @@ impl Users {
         };
         let stale = made_stale(id, change.email.as_ref().map(Email::canonical));
         let (db, policy) = (self.db.clone(), self.policies.user);
-        let if_match = expected.versions.is_some();
+        let if_match = expected.revisions.is_some();
         let write = self.cache.write_within(self.patience, stale, async move {
             let updated = db
                 .update_user(id, change.with_password(hash), expected)
@@ -274,8 +271,8 @@ impl Users {
         write.await
     }
 
-    /// Whether the caller knows their password. Answers the token version it belongs to, which
-    /// must not have moved on by the time it is changed.
+    /// Whether the caller knows their password. Answers the token nonce that it belongs to, which must
+    /// be the same when the password is changed.
     async fn check_current(
         &self,
         caller: &Caller,
@@ -288,14 +285,10 @@ impl Users {
             ));
         };
         let check = async {
-            let Some(known) = self.db.credentials(caller.id).await? else {
-                return Ok(None);
-            };
-            let right = self
-                .hasher
-                .verify(current, Some(known.password_hash))
-                .await?;
-            Ok(right.then_some(known.token_version))
+            let Checked { account, costs } = self.db.credentials(caller.id).await?;
+            let hash = account.as_ref().map(|known| known.password_hash.clone());
+            let right = self.hasher.verify(current, hash, costs).await?;
+            Ok(account.filter(|_| right).map(|known| known.token_nonce))
         };
         let door = Door::OwnPassword(caller.id);
         self.throttle
@@ -307,7 +300,8 @@ impl Users {
     /// Deletes a user whose row is as expected.
     ///
     /// # Errors
-    /// [`Error::Absent`], [`Error::Changed`], or why it could not be done.
+    /// [`Error::Absent`], [`Error::Changed`], [`Error::LastAdministrator`], or why it could not be
+    /// done.
     pub async fn delete(&self, id: i64, expected: Expected) -> Result<Committed<()>, Error> {
         let (db, policy) = (self.db.clone(), self.policies.user);
         let stale = made_stale(id, None);
@@ -318,27 +312,37 @@ impl Users {
         write.await
     }
 
-    /// Makes the first admin, if nobody has the address yet. Answers whether one was made.
+    /// Makes the first administrator, while there is no active one and no account has the address.
+    /// Answers whether one was made.
     ///
     /// # Errors
     /// Why it could not be done.
     pub async fn ensure_admin(&self, email: Email, password: Password) -> Result<bool, Error> {
-        if self.db.credentials_by_email(&email).await?.is_some() {
+        if self.has_admin().await? {
             return Ok(false);
         }
         let full_name = crate::domain::FullName::parse("Administrator")
             .map_err(|invalid| Error::Internal(invalid.to_string()))?;
-        let admin = NewUser {
-            email,
-            full_name,
-            password,
-            role: Role::Admin,
-            is_active: true,
-        };
-        match self.create(admin).await {
+        let password = self.hasher.hash(password.expose().into()).await?;
+        let stale = new_user(&email);
+        let db = self.db.clone();
+        let write = self.cache.write_within(self.patience, stale, async move {
+            let admin = NewUser {
+                email,
+                full_name,
+                password,
+                role: Role::Admin,
+                is_active: true,
+            };
+            let inserted = made(WHAT, db.insert_first_admin(admin).await?)?;
+            let id = inserted.value.id;
+            Ok(written(inserted.map(drop)).and(key(id)))
+        });
+        match write.await {
             Ok(_) => Ok(true),
-            // Another instance that starts at the same time was faster.
-            Err(Error::EmailTaken) => Ok(false),
+            // Another instance that starts at the same time was faster, or the account exists but
+            // is no active administrator.
+            Err(Error::Changed(_) | Error::EmailTaken) => Ok(false),
             Err(error) => Err(error),
         }
     }
@@ -348,16 +352,16 @@ impl Users {
     /// # Errors
     /// Why there is no answer.
     pub async fn has_password(&self, email: &Email, password: &str) -> Result<bool, Error> {
-        match self.db.credentials_by_email(email).await? {
-            Some(known) => Ok(self
-                .hasher
-                .verify(password.into(), Some(known.password_hash))
-                .await?),
+        match self.db.credentials_by_email(Some(email)).await?.account {
+            Some(known) => {
+                let hash = Some(known.password_hash);
+                Ok(self.hasher.verify(password.into(), hash, vec![]).await?)
+            }
             None => Ok(false),
         }
     }
 
-    /// Whether anybody is an admin who may do anything.
+    /// Whether there is an active administrator.
     ///
     /// # Errors
     /// Why there is no answer.
@@ -378,6 +382,21 @@ impl Users {
         self.change_by_email(email, change).await
     }
 
+    /// Revokes every token of a user, for the command line.
+    ///
+    /// # Errors
+    /// [`Error::Absent`], or why it could not be done.
+    pub async fn revoke_tokens(&self, email: &Email) -> Result<(), Error> {
+        let id = self.id_of(email).await?;
+        let db = self.db.clone();
+        let write = self
+            .cache
+            .write_within(self.patience, made_stale(id, None), async move {
+                Ok(written(made(WHAT, db.revoke_tokens(id).await?)?))
+            });
+        write.await.map(drop)
+    }
+
     /// Makes somebody an active admin, for the command line.
     ///
     /// # Errors
@@ -396,20 +415,19 @@ impl Users {
         email: &Email,
         change: UserChange<String>,
     ) -> Result<(), Error> {
-        let known = self
-            .db
-            .credentials_by_email(email)
-            .await?
-            .ok_or(Error::Absent(WHAT))?;
+        let id = self.id_of(email).await?;
         let db = self.db.clone();
-        let stale = made_stale(known.user_id, None);
+        let stale = made_stale(id, None);
         let write = self.cache.write_within(self.patience, stale, async move {
-            let updated = db
-                .update_user(known.user_id, change, Expected::default())
-                .await?;
+            let updated = db.update_user(id, change, Expected::default()).await?;
             Ok(written(made(WHAT, updated)?.map(drop)))
         });
         write.await.map(drop)
+    }
+
+    async fn id_of(&self, email: &Email) -> Result<i64, Error> {
+        let known = self.db.credentials_by_email(Some(email)).await?.account;
+        known.map(|known| known.user_id).ok_or(Error::Absent(WHAT))
     }
 }
 
@@ -421,6 +439,14 @@ pub(super) fn made_stale(id: i64, email: Option<&str>) -> Change {
         Some(canonical) => change.and(Key::of_text(HINT, canonical)),
         None => change,
     }
+}
+
+/// What a new user with this address makes stale: that there is no such user may be cached under the
+/// address, and under the new id, which the write adds.
+fn new_user(email: &Email) -> Change {
+    Change::of_something_new()
+        .and(hint_key(email))
+        .and_group(LIST)
 }
 
 pub(super) async fn load(db: &Database, id: i64) -> Result<Option<CachedUser>, Error> {

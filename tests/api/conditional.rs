@@ -126,7 +126,7 @@ async fn a_write_happens_only_to_the_version_it_names(app: TestApp) {
         let wrong = [
             first.as_str(),
             &format!("W/{second}"),
-            "\"u1.1\"",
+            "\"u0000000000000001\"",
             "garbage",
             &other,
         ];
@@ -183,15 +183,36 @@ matrix!(a_tag_is_compared_to_the_letter);
 async fn a_tag_is_compared_to_the_letter(app: TestApp) {
     let admin = app.admin().await;
     let (path, _) = app.new_product(&admin).await;
+    let tag = app.get(&path).by(&admin).await.etag().to_owned();
+    let digits = tag.trim_matches('"').trim_start_matches('p');
     for tag in [
-        "\"p1.01\"",
-        "\"p01.1\"",
-        "\"p+1.1\"",
-        "\"p1.+1\"",
-        "\"P1.1\"",
+        format!("\"p0{digits}\""),
+        format!("\"p+{digits}\""),
+        format!("\"P{digits}\""),
+        format!("\"u{digits}\""),
+        format!("p{digits}"),
     ] {
         let patched = app.patch(&path).by(&admin).json(&json!({ "stock": 1 }));
-        let patched = patched.header("if-match", tag).await;
+        let patched = patched.header("if-match", &tag).await;
         patched.problem(412, "precondition-failed");
+    }
+}
+
+matrix!(a_change_by_hand_changes_the_tag_and_raises_the_version);
+async fn a_change_by_hand_changes_the_tag_and_raises_the_version(app: TestApp) {
+    let admin = app.admin().await;
+    let user = app.new_user(&admin).await;
+    let (product, _) = app.new_product(&admin).await;
+    let things = [
+        (user.path(), "UPDATE users SET full_name = full_name"),
+        (product, "UPDATE products SET stock = stock"),
+    ];
+    for (path, change) in things {
+        let before = app.get(&path).by(&admin).no_cache().await.expect(200);
+        app.truth().execute(change);
+        let after = app.get(&path).by(&admin).no_cache().await.expect(200);
+        assert_ne!(after.etag(), before.etag());
+        let version = before.json()["version"].as_i64().expect("a version");
+        assert_eq!(after.json()["version"], version + 1);
     }
 }

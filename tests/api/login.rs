@@ -1,6 +1,6 @@
 use serde_json::json;
 
-use crate::support::{ADMIN_EMAIL, ADMIN_PASSWORD, TestApp};
+use crate::support::{ADMIN_EMAIL, ADMIN_PASSWORD, Storage, TestApp};
 
 matrix!(a_login_answers_a_bearer_token_that_nobody_may_keep);
 async fn a_login_answers_a_bearer_token_that_nobody_may_keep(app: TestApp) {
@@ -130,4 +130,84 @@ async fn the_caller_is_who_the_token_says(app: TestApp) {
     let lower = app.get("/auth/me");
     let lower = lower.header("authorization", &format!("bEARER {}", user.token));
     lower.await.expect(200);
+}
+
+/// How many password hashes the service has computed so far.
+async fn hashes(app: &TestApp) -> u64 {
+    let metrics = app.get("/metrics").await.expect(200).body;
+    let name = "alacena_argon2_computations_total ";
+    let count = metrics.lines().find_map(|line| line.strip_prefix(name));
+    let count = count.and_then(|count| count.parse().ok());
+    count.expect("the hashes are counted")
+}
+
+/// Whatever the address, a login computes as many hashes as there are costs.
+async fn a_changed_password_cost_tells_nothing(storage: Storage) {
+    let old = TestApp::start_on(storage, "memory", "auth.argon2_iterations = 2").await;
+    let admin = old.admin().await;
+    let active = old.new_user(&admin).await;
+    let idle = old.new_user(&admin).await;
+    let inactive = json!({ "is_active": false });
+    let inactive = old.new_user_with(&admin, inactive).await;
+    for iterations in [3, 1] {
+        let config = format!("auth.argon2_iterations = {iterations}");
+        let app = old.another(&config).await;
+        // The accounts that have not logged in since keep the cost before.
+        let costs = if iterations == 3 { 2 } else { 3 };
+        let attempts = [
+            (active.email.as_str(), "not the password"),
+            (&idle.email, "not the password"),
+            (&inactive.email, "not the password"),
+            (&inactive.email, &inactive.password),
+            ("nobody@example.com", "not the password"),
+            ("no address", "not the password"),
+        ];
+        for (email, password) in attempts {
+            let before = hashes(&app).await;
+            let answer = app.try_login(email, password).await;
+            answer.problem(401, "wrong-credentials");
+            let computed = hashes(&app).await - before;
+            assert_eq!(computed, costs, "{email}, {iterations} iterations");
+        }
+        // One's own password costs the same; where it is right, the new one is hashed too.
+        let before = hashes(&app).await;
+        let change = json!({ "password": "another password", "current_password": "wrong" });
+        let changed = app.patch(&active.path()).by(&active.token).json(&change);
+        changed.await.problem(403, "forbidden");
+        assert_eq!(hashes(&app).await - before, costs);
+
+        let before = hashes(&app).await;
+        let token = app.login(&active.email, &active.password).await;
+        assert_eq!(hashes(&app).await - before, costs + 1, "it is hashed anew");
+        for token in [&token, &active.token] {
+            app.get("/auth/me").by(token).await.expect(200);
+        }
+        let me = app.get("/auth/me").by(&token).no_cache().await.expect(200);
+        assert_eq!(
+            me.json()["version"],
+            1,
+            "nothing has changed that anyone sees"
+        );
+        let hash = format!(
+            "SELECT password_hash AS value FROM users WHERE id = {}",
+            active.id
+        );
+        let hash = app.truth().texts(&hash).pop().expect("a hash");
+        assert!(hash.contains(&format!("t={iterations},")), "{hash}");
+        let before = hashes(&app).await;
+        app.login(&active.email, &active.password).await;
+        let computed = hashes(&app).await - before;
+        assert!(computed <= costs, "{computed}: it has the configured cost");
+        app.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_changed_password_cost_tells_nothing_on_sqlite() {
+    a_changed_password_cost_tells_nothing(Storage::Sqlite).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_changed_password_cost_tells_nothing_on_postgresql() {
+    a_changed_password_cost_tells_nothing(Storage::Postgres).await;
 }

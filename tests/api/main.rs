@@ -6,6 +6,7 @@
 #[macro_use]
 mod support;
 
+mod administrators;
 mod by_email;
 mod cache_admin;
 mod caching;
@@ -25,6 +26,7 @@ mod login;
 mod outage;
 mod products;
 mod protocol;
+mod restored;
 mod throttle;
 mod tokens;
 mod users;

@@ -26,6 +26,8 @@ struct Scene {
     url: String,
     app: TestApp,
     admin: String,
+    /// The token of a user who is not cached.
+    stranger: String,
     product: String,
 }
 
@@ -41,11 +43,13 @@ impl Scene {
         let admin = app.admin().await;
         let (product, _) = app.new_product(&admin).await;
         app.new_product(&admin).await;
+        let stranger = hs256(&claims(&mut app.truth(), 77), SECRET);
         let scene = Self {
             postgres,
             url,
             app,
             admin,
+            stranger,
             product,
         };
         for path in scene.cached() {
@@ -91,7 +95,6 @@ impl Scene {
             .await;
         }
         let user = json!({ "email": "x@example.com", "full_name": "X", "password": "password" });
-        let stranger = hs256(&claims(77), SECRET);
         let login = [("username", "admin@example.com"), ("password", "admin123")];
         for call in [
             self.get("/products/2"),
@@ -103,7 +106,7 @@ impl Scene {
             self.app.delete("/products/2").by(&self.admin),
             self.app.post("/auth/login").form(&login),
             // Somebody who is not at hand is not taken for somebody who is not there.
-            self.app.get(&self.product).by(&stranger),
+            self.app.get(&self.product).by(&self.stranger),
         ] {
             let answer = bounded(call).await.problem(503, "unavailable");
             answer.retry_after();

@@ -151,7 +151,7 @@ async fn a_login_that_expires_leads_back_to_the_form() {
     let page = Page::dashboard(&app).await;
     page.says("#cache-status", "available").await;
     // As time would do it, at a moment of the test's choice.
-    let mut claims = claims(1);
+    let mut claims = claims(&mut app.truth(), 1);
     claims["exp"] = (now() - 1).into();
     let expired = hs256(&claims, SECRET);
     page.eval(&format!(

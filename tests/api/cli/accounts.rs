@@ -1,11 +1,12 @@
 //! Accounts looked after from the command line, while the service runs.
 
 use nix::sys::signal::Signal;
-use serde_json::json;
 use tokio::task::block_in_place;
 
 use super::process::{Served, Shell};
-use crate::support::{ADMIN_EMAIL, ADMIN_PASSWORD, Answer, Call, Storage, Store, client};
+use crate::support::{
+    ADMIN_EMAIL, ADMIN_PASSWORD, Answer, Call, Storage, Store, Truth, client, eventually,
+};
 
 async fn token(served: &Served, password: &str) -> String {
     let form = [("username", ADMIN_EMAIL), ("password", password)];
@@ -36,14 +37,50 @@ async fn a_password_reset_behind_its_back_is_learnt_from_the_first_new_token() {
     assert_eq!(served.ended().await.0, Some(0));
 }
 
+/// On a running service, which reads it in the change log.
+async fn tokens_are_revoked_from_the_command_line(storage: Storage) {
+    let store = block_in_place(|| Store::fresh(storage));
+    let shell = Shell::on(&store.url());
+    let mut served = block_in_place(|| shell.serve(&["serve"]));
+    block_in_place(|| shell.run(&["admin", "revoke-tokens", "absent@example.com"])).expect(1);
+    for revoke in [
+        &["admin", "revoke-tokens", ADMIN_EMAIL][..],
+        &["admin", "revoke-tokens"],
+    ] {
+        let old = token(&served, ADMIN_PASSWORD).await;
+        me(&served, &old).await.expect(200);
+        block_in_place(|| shell.run(revoke)).expect(0);
+        eventually("the token is refused", async || {
+            me(&served, &old).await.status.as_u16() == 401
+        })
+        .await;
+        eventually("a new token opens the account", async || {
+            let new = token(&served, ADMIN_PASSWORD).await;
+            me(&served, &new).await.status.as_u16() == 200
+        })
+        .await;
+    }
+    served.signal(Signal::SIGTERM);
+    assert_eq!(served.ended().await.0, Some(0));
+    block_in_place(|| drop(store));
+}
+
 #[tokio::test(flavor = "multi_thread")]
-async fn an_admin_who_gave_their_role_away_gets_it_back() {
+async fn tokens_are_revoked_from_the_command_line_on_sqlite() {
+    tokens_are_revoked_from_the_command_line(Storage::Sqlite).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tokens_are_revoked_from_the_command_line_on_postgresql() {
+    tokens_are_revoked_from_the_command_line(Storage::Postgres).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_administrator_demoted_by_hand_is_promoted_again() {
     let store = block_in_place(|| Store::fresh(Storage::Sqlite));
     let shell = Shell::on(&store.url());
     let mut served = block_in_place(|| shell.serve(&["serve"]));
-    let admin = token(&served, ADMIN_PASSWORD).await;
-    let demote = Call::new(client().patch(served.url("/users/1"))).by(&admin);
-    demote.json(&json!({ "role": "user" })).await.expect(200);
+    Truth::at(&store.url()).execute("UPDATE users SET role = 'user'");
     served.signal(Signal::SIGTERM);
     assert_eq!(served.ended().await.0, Some(0));
 

@@ -8,15 +8,20 @@ use hmac::{Hmac, KeyInit, Mac};
 use serde_json::{Value, json};
 use sha2::{Sha256, Sha384};
 
+use super::Truth;
+
 /// The secret of the `test` profile.
 pub(crate) const SECRET: &str = "test-only-secret-test-only-secret";
 
-/// Claims that the service would accept for this user.
-pub(crate) fn claims(user: i64) -> Value {
+/// Claims that the service on this database would accept for this user, if there is one.
+pub(crate) fn claims(truth: &mut Truth, user: i64) -> Value {
     let now = now();
+    let nonce = format!("SELECT CAST(token_nonce AS TEXT) AS value FROM users WHERE id = {user}");
+    let nonce = truth.texts(&nonce).pop().unwrap_or("1".to_owned());
+    let history = truth.texts("SELECT CAST(id AS TEXT) AS value FROM database_history");
     json!({
-        "sub": user.to_string(), "ver": 1, "iss": "alacena", "aud": "alacena",
-        "iat": now, "exp": now + 600,
+        "sub": user.to_string(), "nonce": nonce, "history": history[0],
+        "iss": "alacena", "aud": "alacena", "iat": now, "exp": now + 600,
     })
 }
 
