@@ -129,9 +129,14 @@ pub struct LogUnavailable(pub String);
 /// What the source of truth knows of its changes, for a store that missed some.
 #[async_trait]
 pub trait ChangeLog: Send + Sync + 'static {
-    /// Every change that a store with this watermark may not know of.
+    /// Every change that a store with this watermark may not know of. `told` is the greatest position
+    /// that a writer named to the store: a log that ends before it was restored to an earlier state.
     ///
     /// # Errors
-    /// Where nobody can tell at present.
-    async fn replay(&self, since: Option<&Watermark>) -> Result<Replay, LogUnavailable>;
+    /// Where the log cannot be read at present.
+    async fn replay(
+        &self,
+        since: Option<&Watermark>,
+        told: Position,
+    ) -> Result<Replay, LogUnavailable>;
 }

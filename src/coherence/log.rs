@@ -23,9 +23,14 @@ impl Log {
 
 #[async_trait]
 impl ChangeLog for Log {
-    async fn replay(&self, since: Option<&Watermark>) -> Result<Replay, LogUnavailable> {
+    async fn replay(
+        &self,
+        since: Option<&Watermark>,
+        told: Position,
+    ) -> Result<Replay, LogUnavailable> {
         let place = since.and_then(|watermark| watermark.text().parse().ok());
-        let since = self.database.changes_since(place).await;
+        let told = i64::try_from(told.number()).unwrap_or(i64::MAX);
+        let since = self.database.changes_since(place, told).await;
         let replay = match since.map_err(|error| LogUnavailable(error.to_string()))? {
             Since::Tail(tail) => match batch(&tail, self.made_stale) {
                 Some(batch) => Replay::Since(batch),

@@ -167,6 +167,11 @@ impl Tailing {
             };
             self.follow.progress.pause(pause);
         }
+        // What was written last. So Redis has a watermark for it, and what it holds is compared with the
+        // log that the next process finds.
+        if let Ok(Some(since)) = self.reader.look() {
+            self.take(since);
+        }
     }
 
     fn take(&self, since: Since) {

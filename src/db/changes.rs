@@ -134,15 +134,22 @@ impl Database {
         self.read(identity).await
     }
 
-    /// What was committed since a place.
+    /// What was committed since a place. `told` is a position that was committed when it was learnt.
     ///
     /// # Errors
     /// Why the database did not answer.
-    pub async fn changes_since(&self, place: Option<Place>) -> Result<Since, DbError> {
+    pub async fn changes_since(&self, place: Option<Place>, told: i64) -> Result<Since, DbError> {
         let history = self.history.clone();
         let since = move |connection: &mut DbConnection| {
             let lineage = lineage(connection)?;
             let mut since = since(connection, place.as_ref(), &lineage, history.committed())?;
+            let (Since::Tail(Tail { place: end, .. }) | Since::Unknown { end, .. }) = &since;
+            if end.next <= told {
+                since = Since::Unknown {
+                    why: ANOTHER_LOG,
+                    end: end.clone(),
+                };
+            }
             settle_after(connection, &mut since, &history, &lineage)?;
             Ok(since)
         };
@@ -225,7 +232,7 @@ impl Database {
 fn first_kept(connection: &mut DbConnection, age: Duration, rows: u32) -> QueryResult<i64> {
     use cache_changes::{kind, made_at, position, table};
     let age = i64::try_from(age.as_millis()).unwrap_or(i64::MAX);
-    let born = Utc::now().timestamp_millis().saturating_sub(age);
+    let born = now(connection)?.saturating_sub(age);
     // By position in every case: whoever finds their witness must find all that came after it.
     let old: Option<i64> = table
         .filter(made_at.lt(born))
@@ -257,6 +264,23 @@ fn first_kept(connection: &mut DbConnection, age: Duration, rows: u32) -> QueryR
     // row is there, nothing is missing: it goes with them.
     let is_under_begin = begin.is_some_and(|begin| cut <= begin);
     Ok(if is_under_begin { 0 } else { cut })
+}
+
+/// The present time by the clock that dates the log's rows, in milliseconds since the Unix epoch.
+fn now(connection: &mut DbConnection) -> QueryResult<i64> {
+    #[derive(QueryableByName)]
+    struct TimeRow {
+        #[diesel(sql_type = BigInt)]
+        value: i64,
+    }
+    match connection {
+        DbConnection::Sqlite(_) => Ok(Utc::now().timestamp_millis()),
+        DbConnection::Postgresql(postgres) => {
+            let now = "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint AS value";
+            let row: TimeRow = diesel::sql_query(now).get_result(postgres)?;
+            Ok(row.value)
+        }
+    }
 }
 
 /// Follows the log. Blocks its thread while it asks the database.

@@ -15,7 +15,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::task::block_in_place;
 
-use crate::support::{Settings, ask, eventually, fill, hit, is_trusted, own_redis};
+use crate::support::{Settings, ask, entry, eventually, fill, hit, is_trusted, own_redis};
 
 const BUDGET: Duration = Duration::from_secs(2);
 
@@ -70,7 +70,11 @@ impl TestLog {
 
 #[async_trait]
 impl ChangeLog for TestLog {
-    async fn replay(&self, since: Option<&Watermark>) -> Result<Replay, LogUnavailable> {
+    async fn replay(
+        &self,
+        since: Option<&Watermark>,
+        told: Position,
+    ) -> Result<Replay, LogUnavailable> {
         if self.is_away.load(Ordering::SeqCst) {
             return Err(LogUnavailable("it is away".into()));
         }
@@ -82,6 +86,7 @@ impl ChangeLog for TestLog {
         };
         Ok(match since {
             None => unknown("none"),
+            _ if told >= end.position() => unknown("restored"),
             Some(since) if since.position() > end.position() => unknown("newer"),
             Some(since) if since.position() < start => unknown("older"),
             Some(since) => Replay::Since(self.since(since.position().number())),
@@ -416,6 +421,21 @@ async fn a_clear_is_done_in_old_data_that_comes_back() {
     block_in_place(|| redis.start_from(&snapshot)).expect("it starts");
     eventually("it is noticed", || far.trouble().is_some()).await;
     is_trusted(&far).await;
+    assert_eq!(hit(&far, &row(1)).await, None);
+}
+
+/// A database that was restored to before a write, beside a Redis to which its writer named the position:
+/// the watermark, which had not got so far, fits the log.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_ends_before_what_redis_was_told_of_is_another() {
+    let scene = Scene::set().await;
+    let far = scene.settings.far().await;
+    let writer = far.ticket(&row(1)).await.expect("a ticket");
+    let change = Change::of(row(1)).committed(Some(Position::new(FIRST)));
+    let through = Some((writer, entry("of another history")));
+    assert_eq!(far.void(&change, through).await, Voided::Confirmed);
+    assert!(hit(&far, &row(1)).await.is_some());
+    scene.interrupt(&far).await;
     assert_eq!(hit(&far, &row(1)).await, None);
 }
 

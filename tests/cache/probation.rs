@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use alacena::cache::{CacheBackend, ChangeLog, LogUnavailable, Mode, Replay, Watermark};
+use alacena::cache::{CacheBackend, ChangeLog, LogUnavailable, Mode, Position, Replay, Watermark};
 use alacena_lab::contract::source::{START, row};
 use alacena_lab::proxy::{Direction, Fault, Proxy};
 use async_trait::async_trait;
@@ -17,9 +17,13 @@ struct CountedLog(AtomicUsize);
 
 #[async_trait]
 impl ChangeLog for CountedLog {
-    async fn replay(&self, since: Option<&Watermark>) -> Result<Replay, LogUnavailable> {
+    async fn replay(
+        &self,
+        since: Option<&Watermark>,
+        told: Position,
+    ) -> Result<Replay, LogUnavailable> {
         self.0.fetch_add(1, Ordering::SeqCst);
-        NoLog.replay(since).await
+        NoLog.replay(since, told).await
     }
 }
 

@@ -63,7 +63,7 @@ pub(crate) struct NoLog;
 
 #[async_trait]
 impl ChangeLog for NoLog {
-    async fn replay(&self, _: Option<&Watermark>) -> Result<Replay, LogUnavailable> {
+    async fn replay(&self, _: Option<&Watermark>, _: Position) -> Result<Replay, LogUnavailable> {
         Ok(Replay::Unknown {
             why: "there is no change log".into(),
             end: Watermark::new(Position::new(1), "of no log"),
@@ -124,7 +124,11 @@ impl LogHolder {
 
 #[async_trait]
 impl ChangeLog for HeldLog {
-    async fn replay(&self, since: Option<&Watermark>) -> Result<Replay, LogUnavailable> {
+    async fn replay(
+        &self,
+        since: Option<&Watermark>,
+        _: Position,
+    ) -> Result<Replay, LogUnavailable> {
         let until = Watermark::new(Position::new(1), "of the test");
         let entries = self.changed.lock().expect("no panic").clone();
         self.reached.send(()).expect("the test goes on");

@@ -12,7 +12,7 @@ use super::script::{Script, delete};
 use super::{follow, info_field};
 use crate::cache::clock::Clock;
 use crate::cache::key::Key;
-use crate::cache::log::{ChangeLog, Replay, Watermark};
+use crate::cache::log::{ChangeLog, Position, Replay, Watermark};
 
 /// How long after a failed attempt the next one begins, give or take a quarter: all instances lose
 /// Redis together, and should not come back to it together.
@@ -190,7 +190,8 @@ impl Recovery {
     /// Makes up for what Redis missed, by replaying the log or by dropping what is there.
     async fn make_up(&self, generation: &Arc<Generation>) -> Result<(), NoAnswer> {
         let watermark = self.watermark(generation).await?;
-        let replay = self.log.replay(watermark.as_ref()).await;
+        let told = self.told(generation).await?;
+        let replay = self.log.replay(watermark.as_ref(), told).await;
         let replay = replay.map_err(|error| NoAnswer::Failed(error.to_string()))?;
         match (watermark, replay) {
             (Some(watermark), Replay::Since(batch)) => {
@@ -212,6 +213,20 @@ impl Recovery {
             }
         }
         Ok(())
+    }
+
+    /// The greatest position that a writer has noted here: the watermark may not have got there.
+    async fn told(&self, generation: &Arc<Generation>) -> Result<Position, NoAnswer> {
+        let mut look = cmd("ZRANGE");
+        look.arg(self.names.voided()).arg("(+inf").arg("-inf");
+        look.arg("BYSCORE").arg("REV").arg("LIMIT").arg(0).arg(1);
+        look.arg("WITHSCORES");
+        let noted = self.at_leisure(generation, &look).await?;
+        // What is no such note counts as none.
+        let noted: Vec<(Value, f64)> = from_redis_value_ref(&noted).unwrap_or_default();
+        // A whole number below 2^53.
+        let position = noted.first().map_or(0, |(_, position)| *position as u64);
+        Ok(Position::new(position))
     }
 
     /// The watermark, which every connection must lead to.

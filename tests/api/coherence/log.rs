@@ -57,7 +57,7 @@ impl Scene {
     }
 
     async fn since(&self, place: &Place) -> Since {
-        let since = self.database.changes_since(Some(place.clone())).await;
+        let since = self.database.changes_since(Some(place.clone()), 0).await;
         since.expect("it answers")
     }
 }
@@ -296,7 +296,7 @@ async fn a_change_from_before_the_log_began_is_not_trimmed_away_under_it() {
     tokio::time::sleep(Duration::from_millis(5)).await;
     let trimmed = database.trim_changes(Duration::from_millis(1), 100).await;
     assert_eq!(trimmed.ok(), Some(0));
-    match database.changes_since(Some(place)).await {
+    match database.changes_since(Some(place), 0).await {
         Ok(Since::Tail(tail)) => assert_eq!(tail.changes.len(), 1, "{tail:?}"),
         other => panic!("{other:?}"),
     }
