@@ -1,9 +1,9 @@
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use parking_lot::Mutex;
 use tokio::sync::{Notify, SetOnce};
+
+use super::sync::{AtomicU64, Mutex, Ordering};
 
 /// So many failures ...
 const FAILURES: usize = 5;

@@ -3,10 +3,10 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::sync::Arc;
 
-use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use super::key::Key;
+use super::sync::Mutex;
 
 /// Loads under way, so that readers who miss the same key share one (single flight).
 ///

@@ -1,13 +1,11 @@
 use std::collections::HashSet;
 use std::hash::Hash;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use ahash::RandomState;
 use async_trait::async_trait;
 use moka::Expiry;
 use moka::sync::Cache as Moka;
-use parking_lot::Mutex;
 
 use super::backend::{BackendStats, CacheBackend, Filled, Lookup, Mode, Ticket, Tier, Voided};
 use super::change::{Change, Clear};
@@ -16,10 +14,7 @@ use super::counters::{Count, Counters};
 use super::entry::Entry;
 use super::key::{Group, Key};
 use super::log::{LogBatch, LogEntry, Position, Stale};
-
-/// How many epochs the keys share. Keys that share one refuse each other's fills when either is
-/// voided, which costs a hit and never the truth.
-const STRIPES: usize = 4096;
+use super::sync::{AtomicU64, Mutex, Ordering, STRIPES};
 
 /// How many generations the groups share.
 const GENERATIONS: usize = 256;

@@ -37,6 +37,7 @@ mod reads;
 mod redis;
 mod source;
 mod stats;
+mod sync;
 mod tasks;
 mod tiered;
 

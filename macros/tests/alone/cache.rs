@@ -44,6 +44,8 @@ mod reads;
 mod source;
 #[path = "../../../src/cache/stats.rs"]
 mod stats;
+#[path = "../../../src/cache/sync.rs"]
+mod sync;
 #[path = "../../../src/cache/tasks.rs"]
 mod tasks;
 #[path = "../../../src/cache/tiered.rs"]
@@ -56,7 +58,7 @@ pub use backend::{
 };
 pub use budget::{Spent, one_budget};
 pub use cached::Cacheable;
-pub use change::{Change, Written};
+pub use change::{Change, Clear, Written};
 pub use clock::{Clock, ManualClock, SystemClock, Timestamp};
 pub use counters::Count;
 pub use entry::{Entry, EntryTimes};
