@@ -17,11 +17,12 @@ use std::time::Duration;
 
 use chrono::Utc;
 use diesel::prelude::*;
+use diesel::r2d2::R2D2Connection;
 use diesel::sql_types::{Array, BigInt, Bool, Nullable, Text};
 
 use super::connection::{ConnectionManager, DbConnection};
 use super::database::Database;
-use super::error::DbError;
+use super::error::{Cause, DbError};
 use super::history::{self, History, LogRow as NewestRow, Memory};
 use super::modified::{Committed, Modified};
 use super::place::{Place, Witness, parse_snapshot};
@@ -459,27 +460,36 @@ fn state_of(connection: &mut DbConnection) -> QueryResult<String> {
 
 /// What tells this database from one that was restored from it elsewhere.
 fn lineage(connection: &mut DbConnection) -> QueryResult<String> {
-    match connection {
-        DbConnection::Sqlite(_) => Ok(String::new()),
-        DbConnection::Postgresql(postgres) => {
-            match diesel::sql_query(LINEAGE).get_result::<TextRow>(postgres) {
-                Ok(row) => Ok(row.value),
-                // Some services that host PostgreSQL forbid the question. The witness is left.
-                Err(error) if is_forbidden(&error) => Ok(UNTOLD.to_owned()),
-                Err(error) => Err(error),
-            }
+    let DbConnection::Postgresql(postgres) = connection else {
+        return Ok(String::new());
+    };
+    // Some services that host PostgreSQL forbid the question, or do not know it. The witness is left.
+    let told: QueryResult<Option<TextRow>> = diesel::sql_query(MAY_ASK_LINEAGE)
+        .get_result::<BoolRow>(postgres)
+        .and_then(|may_ask| match may_ask.value {
+            true => diesel::sql_query(LINEAGE).get_result(postgres).map(Some),
+            false => Ok(None),
+        });
+    match told {
+        Ok(row) => Ok(row.map_or(UNTOLD.to_owned(), |row| row.value)),
+        Err(error) if Cause::of(&error) == Cause::Unknown && postgres.ping().is_ok() => {
+            Ok(UNTOLD.to_owned())
         }
+        Err(error) => Err(error),
     }
 }
 
-/// The lineage where nobody may ask for it.
+/// Whether the service may call the function that tells the cluster.
+const MAY_ASK_LINEAGE: &str = "SELECT coalesce(has_function_privilege( \
+     to_regprocedure('pg_control_system()')::oid, 'EXECUTE'), false) AS value";
+
+/// The lineage where the service may not ask for it.
 const UNTOLD: &str = "-";
 
-fn is_forbidden(error: &diesel::result::Error) -> bool {
-    let text = error.to_string();
-    ["permission denied", "does not exist", "not supported"]
-        .iter()
-        .any(|reason| text.contains(reason))
+#[derive(QueryableByName)]
+struct BoolRow {
+    #[diesel(sql_type = Bool)]
+    value: bool,
 }
 
 /// Adopts the history of the database, or begins a new one where the database was restored. Begins

@@ -1,13 +1,14 @@
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use diesel::connection::{Instrumentation, InstrumentationEvent, SimpleConnection};
 use diesel::prelude::*;
 use diesel::r2d2::R2D2Connection;
-use diesel::result::{ConnectionError, DatabaseErrorKind, Error as DieselError};
+use diesel::result::ConnectionError;
 
+use super::error::SqliteCause;
 use super::reach::{Open, Reach};
 use crate::config::{DatabaseConfig, Synchronous};
 
@@ -43,10 +44,12 @@ enum Target {
     Sqlite(String),
 }
 
-/// A pooled connection, and whether it was found to be lost.
+/// A pooled connection.
 pub(super) struct PooledConnection {
     pub(super) inner: DbConnection,
+    /// It leaves the pool.
     pub(super) lost: bool,
+    pub(super) opened: Instant,
     _open: Option<Open>,
 }
 
@@ -138,10 +141,13 @@ impl ConnectionManager {
         ))?;
         // WAL stays with the file once set. Setting it takes an exclusive lock that no busy
         // timeout waits for, so several processes that open a new file at once have to retry.
-        let deadline = std::time::Instant::now() + BUSY_TIMEOUT;
+        let deadline = Instant::now() + BUSY_TIMEOUT;
         loop {
             match connection.batch_execute("PRAGMA journal_mode = WAL;") {
-                Err(error) if is_busy(&error) && std::time::Instant::now() < deadline => {
+                Err(error)
+                    if SqliteCause::of(&error) == SqliteCause::Busy
+                        && Instant::now() < deadline =>
+                {
                     std::thread::sleep(Duration::from_millis(20));
                 }
                 other => return other,
@@ -211,6 +217,7 @@ impl r2d2::ManageConnection for ConnectionManager {
         Ok(PooledConnection {
             inner,
             lost: false,
+            opened: Instant::now(),
             _open: self.reach.open(),
         })
     }
@@ -225,34 +232,6 @@ impl r2d2::ManageConnection for ConnectionManager {
     fn has_broken(&self, connection: &mut PooledConnection) -> bool {
         std::thread::panicking() || connection.lost || connection.inner.is_broken()
     }
-}
-
-/// Whether the error says that the connection is gone.
-pub(super) fn is_lost(error: &DieselError) -> bool {
-    match error {
-        DieselError::DatabaseError(
-            DatabaseErrorKind::ClosedConnection | DatabaseErrorKind::UnableToSendCommand,
-            _,
-        )
-        | DieselError::BrokenTransactionManager => true,
-        DieselError::DatabaseError(DatabaseErrorKind::Unknown, information) => {
-            // What PostgreSQL says when it is shutting down or was told to end this connection.
-            let message = information.message();
-            message.contains("terminating connection")
-                || message.contains("server closed the connection")
-                || message.contains("no connection to the server")
-        }
-        _ => false,
-    }
-}
-
-/// Whether the error says that what it waited for did not come in time: in SQLite another's write,
-/// in PostgreSQL the end of the statement.
-pub(super) fn is_busy(error: &DieselError) -> bool {
-    matches!(error, DieselError::DatabaseError(_, information)
-        if ["database is locked", "database table is locked", "statement timeout"]
-            .iter()
-            .any(|message| information.message().contains(message)))
 }
 
 /// Counts what is sent to the database.

@@ -4,13 +4,14 @@ use std::time::{Duration, Instant};
 
 use diesel::connection::{AnsiTransactionManager, TransactionManager};
 use diesel::prelude::*;
+use diesel::r2d2::R2D2Connection;
 use parking_lot::RwLock;
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::changes::position;
-use super::connection::{ConnectionManager, DbConnection, PooledConnection, is_lost};
-use super::error::DbError;
+use super::connection::{ConnectionManager, DbConnection, PooledConnection};
+use super::error::{Cause, DbError, SqliteCause};
 use super::history::History;
 use super::modified::{Committed, Modified};
 use crate::config::DatabaseConfig;
@@ -50,6 +51,12 @@ pub struct Database {
     timeout: Duration,
     queries: Arc<AtomicU64>,
 }
+
+/// How often what failed for a reason that may pass is tried again.
+const RETRIES: u32 = 3;
+
+/// The longest pause before the first of these; each next one is twice as long.
+const RETRY_PAUSE: Duration = Duration::from_millis(20);
 
 /// A pool, and what tells it from those that were there before it.
 struct Pool {
@@ -162,13 +169,13 @@ impl Database {
     }
 
     /// Runs `work` in a transaction that is committed if it ends [`Modified::Done`]. Answers where in
-    /// the change log that is.
+    /// the change log that is. What was certainly rolled back, for a reason that may pass, is run again.
     ///
     /// This waits far longer than any caller does, because the void that follows must not come
     /// before the commit. Callers bound their own patience.
     pub(super) async fn write<T: Send + 'static>(
         &self,
-        work: impl FnOnce(&mut DbConnection) -> QueryResult<Modified<T>> + Send + 'static,
+        work: impl Fn(&mut DbConnection) -> QueryResult<Modified<T>> + Send + 'static,
     ) -> Result<Modified<Committed<T>>, DbError> {
         self.manager.reach().may_try()?;
         let _writer = match &self.writer {
@@ -179,14 +186,13 @@ impl Database {
         let (database, generation) = (self.clone(), self.generation());
         let answer = self
             .runtime
-            .spawn_blocking(move || database.transaction(work));
+            .spawn_blocking(move || database.transaction(&work));
         match tokio::time::timeout(self.timeout * LAST_RESORT, answer).await {
-            Ok(answer) => answer
-                .unwrap_or_else(|panic| Err(DbError::OutcomeUnknown(panic.to_string().into()))),
+            Ok(answer) => answer.unwrap_or_else(|panic| Err(outcome_unknown(&panic))),
             Err(_) => {
                 let why = format!("no answer within {:?}", self.timeout * LAST_RESORT);
                 self.give_up(generation, &why);
-                Err(DbError::OutcomeUnknown(why.into()))
+                Err(outcome_unknown(&why))
             }
         }
     }
@@ -221,10 +227,25 @@ impl Database {
 
     fn transaction<T>(
         &self,
-        work: impl FnOnce(&mut DbConnection) -> QueryResult<Modified<T>>,
+        work: &impl Fn(&mut DbConnection) -> QueryResult<Modified<T>>,
     ) -> Result<Modified<Committed<T>>, DbError> {
-        let mut connection = self.begin()?;
-        let PooledConnection { inner, lost, .. } = &mut *connection;
+        let mut retries = Retries::within(self.timeout, self.pool_size);
+        loop {
+            match self.attempt(work) {
+                Ok(modified) => return Ok(modified),
+                Err(failed) => retries.allow(failed)?,
+            }
+        }
+    }
+
+    fn attempt<T>(
+        &self,
+        work: impl Fn(&mut DbConnection) -> QueryResult<Modified<T>>,
+    ) -> Result<Modified<Committed<T>>, Failed> {
+        // BEGIN is also what tells a lost connection, before anything was changed.
+        let ((), mut connection) =
+            self.on_live_connection(|connection| begin_to_write(&mut connection.inner))?;
+        let PooledConnection { inner, .. } = &mut *connection;
         let mut newest = None;
         let modified = work(inner).and_then(|modified| match modified {
             Modified::Done(value) => {
@@ -238,12 +259,11 @@ impl Database {
         });
         let committed = match modified {
             Ok(Modified::Done(committed)) => committed,
-            other => {
-                // Certainly not committed: if even this fails, the connection is dropped.
-                *lost |= other.as_ref().is_err_and(is_lost);
-                *lost |= Transactions::rollback_transaction(inner).is_err();
-                return other.map_err(DbError::from);
+            Ok(other) => {
+                connection.lost |= Transactions::rollback_transaction(inner).is_err();
+                return Ok(other);
             }
+            Err(error) => return Err(Self::rolled_back(&mut connection, error)),
         };
         match Transactions::commit_transaction(inner) {
             Ok(()) => {
@@ -252,40 +272,48 @@ impl Database {
                 }
                 Ok(Modified::Done(committed))
             }
+            Err(error) if is_certainly_rolled_back(inner, &error) => {
+                Err(Self::rolled_back(&mut connection, error))
+            }
             Err(error) => {
                 // PostgreSQL may have committed, and SQLite may find the frames of a failed sync in
                 // its log again.
-                *lost = true;
-                Err(DbError::OutcomeUnknown(error.to_string().into()))
+                connection.lost = true;
+                Err(Failed::for_good(outcome_unknown(&error)))
             }
         }
     }
 
-    /// A connection in a transaction. BEGIN is also what tells a lost connection, before anything
-    /// was changed.
-    fn begin(&self) -> Result<Checkout, DbError> {
-        let begin = |connection: &mut PooledConnection| begin_to_write(&mut connection.inner);
-        self.on_live_connection(begin)
-            .map(|((), connection)| connection)
+    /// Ends a transaction that was certainly not committed: if even the rollback fails, the
+    /// connection is closed.
+    fn rolled_back(connection: &mut PooledConnection, error: diesel::result::Error) -> Failed {
+        let rolled_back = Transactions::rollback_transaction(&mut connection.inner);
+        connection.lost |= rolled_back.is_err();
+        failed(connection, error)
     }
 
-    /// Runs `query` on one connection after another until one is not lost, at most once for each
-    /// that may lie in the pool. Answers that connection too.
+    /// Runs `query` on one connection after another until one is not lost, and again where it failed
+    /// for a reason that may pass. Answers that connection too.
     fn on_live_connection<T>(
         &self,
         query: impl Fn(&mut PooledConnection) -> QueryResult<T>,
     ) -> Result<(T, Checkout), DbError> {
-        for _ in 0..=self.pool_size {
+        let mut retries = Retries::within(self.timeout, self.pool_size);
+        loop {
             let mut connection = self.checkout()?;
-            match query(&mut connection) {
-                Err(error) if is_lost(&error) => connection.lost = true,
-                result => {
+            let error = match query(&mut connection) {
+                Ok(value) => {
                     self.manager.reach().answered();
-                    return Ok((result?, connection));
+                    return Ok((value, connection));
                 }
+                Err(error) => error,
+            };
+            let failed = failed(&mut connection, error);
+            if !connection.lost {
+                self.manager.reach().answered();
             }
+            retries.allow(failed)?;
         }
-        Err(DbError::unavailable("every connection was lost"))
     }
 
     fn checkout(&self) -> Result<Checkout, DbError> {
@@ -307,6 +335,125 @@ impl Database {
             }
         }
     }
+}
+
+/// What failed and was certainly rolled back, and what helps.
+struct Failed {
+    error: DbError,
+    retry: Retry,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Retry {
+    /// The same again, after a pause.
+    Again,
+    /// The same on another connection: this one, opened at that time, was lost or takes no writes.
+    OtherConnection(Instant),
+    /// Nothing does.
+    Never,
+}
+
+impl Failed {
+    fn for_good(error: DbError) -> Self {
+        let retry = Retry::Never;
+        Self { error, retry }
+    }
+}
+
+/// What was tried again before.
+impl From<DbError> for Failed {
+    fn from(error: DbError) -> Self {
+        Self::for_good(error)
+    }
+}
+
+/// How often a failed attempt may be repeated.
+struct Retries {
+    began: Instant,
+    deadline: Instant,
+    connections: u32,
+    done: u32,
+}
+
+impl Retries {
+    /// Within this time, on each connection that may lie in the pool and on a new one.
+    fn within(time: Duration, pool_size: u32) -> Self {
+        let began = Instant::now();
+        Self {
+            began,
+            deadline: began + time,
+            connections: pool_size,
+            done: 0,
+        }
+    }
+
+    /// Pauses before another attempt, or answers the error if there is to be none.
+    fn allow(&mut self, Failed { error, retry }: Failed) -> Result<(), DbError> {
+        match retry {
+            // What a connection says that was opened since, the server says.
+            Retry::OtherConnection(opened) if opened < self.began && self.connections > 0 => {
+                self.connections -= 1;
+                Ok(())
+            }
+            Retry::Again if self.done < RETRIES => {
+                let pause = (RETRY_PAUSE * 2_u32.pow(self.done)).mul_f64(fastrand::f64());
+                if Instant::now() + pause >= self.deadline {
+                    return Err(error);
+                }
+                std::thread::sleep(pause);
+                self.done += 1;
+                Ok(())
+            }
+            _ => Err(error),
+        }
+    }
+}
+
+/// What follows from an error on this connection, which is in no transaction.
+fn failed(connection: &mut PooledConnection, error: diesel::result::Error) -> Failed {
+    let is_sqlite = matches!(connection.inner, DbConnection::Sqlite(_));
+    let cause = match Cause::of(&error) {
+        // Only the connection itself tells whether it survived.
+        Cause::Unknown if !is_sqlite && (connection.lost || connection.inner.ping().is_err()) => {
+            Cause::Lost
+        }
+        Cause::Unknown if is_sqlite => match SqliteCause::of(&error) {
+            // It has waited long enough.
+            SqliteCause::Busy => return Failed::for_good(DbError::Busy),
+            SqliteCause::Full => return Failed::for_good(error.into()),
+            SqliteCause::ReadOnly => Cause::ReadOnly,
+            SqliteCause::Other => Cause::Unknown,
+        },
+        cause => cause,
+    };
+    let retry = match cause {
+        // Sessions that began while a server was read-only stay so.
+        Cause::Lost | Cause::ReadOnly => Retry::OtherConnection(connection.opened),
+        Cause::Conflict | Cause::Unknown => Retry::Again,
+        Cause::EmailTaken | Cause::Refused => Retry::Never,
+    };
+    connection.lost |= matches!(cause, Cause::Lost | Cause::ReadOnly);
+    let error = match cause {
+        Cause::Lost => DbError::unavailable(error),
+        _ => error.into(),
+    };
+    Failed { error, retry }
+}
+
+/// Whether an error of COMMIT says that nothing was committed.
+fn is_certainly_rolled_back(connection: &DbConnection, error: &diesel::result::Error) -> bool {
+    match connection {
+        DbConnection::Sqlite(_) => SqliteCause::of(error) != SqliteCause::Other,
+        DbConnection::Postgresql(_) => !matches!(Cause::of(error), Cause::Lost | Cause::Unknown),
+    }
+}
+
+fn outcome_unknown(why: &dyn std::fmt::Display) -> DbError {
+    log::error!(
+        "outcome of a commit unknown reason=\"{why}\" effect=\"answered 503; what it may have \
+         changed is dropped from the cache\""
+    );
+    DbError::OutcomeUnknown(why.to_string().into())
 }
 
 /// Begins a transaction that writes. In SQLite it takes the writer's lock at once: a reader that

@@ -227,7 +227,8 @@ impl Database {
             let batch = next..rows.end.min(next + BATCH);
             next = batch.end;
             let insert = insert.clone();
-            let write = self.write(move |connection| insert(connection, batch).map(Modified::Done));
+            let write =
+                self.write(move |connection| insert(connection, batch.clone()).map(Modified::Done));
             write.await?;
         }
         progress(rows.end);

@@ -256,6 +256,12 @@ impl From<Error> for Problem {
                     DbError::Unavailable(_) | DbError::Busy | DbError::OutcomeUnknown(_) => {
                         Kind::Unavailable
                     }
+                    DbError::Transient(ref why) => {
+                        log::error!(
+                            "the database refused reason=\"{why}\" effect=\"answered 503\""
+                        );
+                        Kind::Unavailable
+                    }
                     DbError::EmailTaken => Kind::EmailTaken,
                     DbError::Internal(why) => {
                         log::error!("the database refused: {why}");
@@ -265,6 +271,9 @@ impl From<Error> for Problem {
                 // What the database says is for the log: it may name hosts and users.
                 let detail = match error {
                     DbError::Busy => "the database is busy",
+                    DbError::Transient(_) => {
+                        "the database cannot do this at present; nothing was changed"
+                    }
                     DbError::OutcomeUnknown(_) => {
                         "the database did not say whether the change was made; look before you \
                          try again"

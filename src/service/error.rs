@@ -67,7 +67,7 @@ impl SourceError for Error {
     fn is_outage(&self) -> bool {
         matches!(
             self,
-            Self::Database(DbError::Unavailable(_) | DbError::Busy)
+            Self::Database(DbError::Unavailable(_) | DbError::Busy | DbError::Transient(_))
         )
     }
 
@@ -86,6 +86,9 @@ impl SourceError for Error {
 
     fn unanswered(patience: Duration) -> Self {
         let why = format!("no answer within {patience:?}");
+        log::error!(
+            "outcome of a write unknown reason=\"{why}\" effect=\"answered 503; it goes on\""
+        );
         Self::Database(DbError::OutcomeUnknown(why.into()))
     }
 }

@@ -26,6 +26,7 @@ mod login;
 mod outage;
 mod products;
 mod protocol;
+mod refusals;
 mod restored;
 mod throttle;
 mod tokens;
