@@ -80,7 +80,7 @@ async fn lag(url: &str) -> Result<()> {
         let mut lags = Vec::new();
         for _ in 0..CHANGES {
             tokio::time::sleep(Duration::from_micros(fastrand::u64(..10_000))).await;
-            let position = database.log_clear("nothing".into()).await?.position;
+            let position = database.log_clear("nothing".into(), 1).await?.position;
             let position = Position::new(position.unsigned_abs());
             let committed = Instant::now();
             while progress.position() <= position {

@@ -43,6 +43,11 @@ impl Tasks {
         self.tracker.spawn_on(future, &self.runtime)
     }
 
+    /// How many tasks there are on the runtime, of whatever kind.
+    pub fn alive(&self) -> usize {
+        self.runtime.metrics().num_alive_tasks()
+    }
+
     /// Waits until every task has ended, or for `patience`. Answers whether all have.
     pub async fn drain(&self, patience: Duration) -> bool {
         self.tracker.close();

@@ -43,6 +43,7 @@ struct Snapshot {
     queries: u64,
     password_hashes: u64,
     is_degraded: bool,
+    tasks: u64,
     followed: Option<(Position, Duration)>,
     coherence: Coherence,
 }
@@ -56,6 +57,7 @@ impl Collector for Snapshot {
             queries,
             password_hashes,
             is_degraded,
+            tasks,
             followed,
             coherence: Coherence { tailed, observed },
         } = self;
@@ -196,6 +198,11 @@ impl Collector for Snapshot {
                 "1 while Redis is not used, or the change log cannot be read",
                 u64::from(*is_degraded),
             ),
+            (
+                "alacena_tasks",
+                "Tasks on the runtime that loads and writes run on",
+                *tasks,
+            ),
         ];
         for (name, help, value) in gauges {
             let gauge = ConstGauge::new(i64::try_from(value).unwrap_or(i64::MAX));
@@ -263,6 +270,7 @@ pub(super) async fn metrics(
         queries: measured.database.queries(),
         password_hashes: measured.sessions.password_hashes(),
         is_degraded: measured.cache.trouble().is_some(),
+        tasks: measured.cache.tasks() as u64,
         followed: measured.cache.followed(),
         coherence: measured.coherence.clone(),
     };

@@ -75,6 +75,12 @@ impl Fleet {
         instances.map(|instance| instance.address).collect()
     }
 
+    /// The processes of those that run.
+    pub(crate) fn pids(&self) -> impl Iterator<Item = u32> {
+        let processes = self.instances.iter().filter_map(|it| it.process.as_ref());
+        processes.filter_map(Child::id)
+    }
+
     /// Kills an instance (SIGKILL).
     pub(crate) async fn kill(&mut self, number: usize) -> Result<()> {
         let process = self.instances[number].process.take();

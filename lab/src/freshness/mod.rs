@@ -20,6 +20,7 @@ mod progress;
 mod report;
 mod scene;
 mod schedule;
+mod soak;
 mod tally;
 
 use std::fs;
@@ -38,6 +39,7 @@ use load::{Load, ROWS};
 use progress::Progress;
 use scene::Scene;
 use schedule::{Director, Played};
+use soak::Soak;
 use tally::Tally;
 
 /// Runs `alacena-lab freshness`.
@@ -68,6 +70,7 @@ pub async fn run(options: Options) -> Result<Outcome> {
         scene: &mut scene,
         clock: stage.clock,
         played: Played::default(),
+        soak: options.soak.map(|_| Soak::default()),
     };
     let directed = match options.duration() {
         Some(time) => director.play_for(&faults, time).await,
@@ -77,7 +80,7 @@ pub async fn run(options: Options) -> Result<Outcome> {
             director.play_until(&faults, is_enough).await
         }
     };
-    let played = director.played;
+    let (played, soak) = (director.played, director.soak);
     stage.end();
     let lasted = stage.clock.now().since(Moment::default());
     let records = tokio::task::block_in_place(|| load.finish())?;
@@ -89,8 +92,10 @@ pub async fn run(options: Options) -> Result<Outcome> {
         let mut broken = report::broken(&tally, &options);
         // What was seen until then is worth having all the same.
         broken.extend(directed.err().map(|error| format!("{error:#}")));
+        broken.extend(soak.iter().flat_map(Soak::broken));
         let title = report::title(&tally, &options, lasted);
-        let report = report::report(&tally, &title, &broken);
+        let mut report = report::report(&tally, &title, &broken);
+        report.extend(soak.iter().map(Soak::report));
         println!("{report}");
         let folder = &options.output;
         fs::write(folder.join("report.md"), report).context("writing the report")?;

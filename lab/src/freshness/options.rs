@@ -27,6 +27,7 @@ Exit codes: 0 every guarantee is kept, 1 one is broken or the run failed, 2 wron
 Examples:\n  \
 alacena-lab freshness                                  # a minute, every fault\n  \
 alacena-lab freshness --reads 10000000 --database postgres\n  \
+alacena-lab freshness --soak 1h                        # every fault, and nothing may grow\n  \
 alacena-lab freshness --backend memory --faults instance-killed --seconds 20")]
 pub struct Options {
     /// How many instances of the service to run
@@ -58,6 +59,11 @@ pub struct Options {
     /// End after so many reads instead, but not before each fault has been played once
     #[arg(long, value_name = "N", conflicts_with = "seconds", value_parser = clap::value_parser!(u64).range(1..))]
     pub reads: Option<u64>,
+
+    /// Run for so long instead (as in 1h), and see that memory, descriptors, threads and tasks of the
+    /// instances and the keys in Redis stay flat. Instances are not killed then unless --faults says so
+    #[arg(long, value_name = "TIME", conflicts_with_all = ["seconds", "reads"], value_parser = humantime::parse_duration)]
+    pub soak: Option<Duration>,
 
     /// How many readers ask at once, over one connection to each instance
     #[arg(long, value_name = "N", default_value_t = 12, value_parser = clap::value_parser!(u16).range(1..))]
@@ -132,7 +138,9 @@ impl Options {
         };
         match &self.faults {
             Faults::All => {
-                let all = Fault::ALL.into_iter();
+                // A process that is new shows no growth.
+                let is_wanted = |fault| self.soak.is_none() || fault != Fault::InstanceKilled;
+                let all = Fault::ALL.into_iter().filter(|&fault| is_wanted(fault));
                 Ok(all.filter(|&fault| obstacle(fault).is_none()).collect())
             }
             Faults::Named(named) => {
@@ -147,10 +155,11 @@ impl Options {
 
     /// How long to run, if that is what ends the run.
     pub fn duration(&self) -> Option<Duration> {
-        match (self.seconds, self.reads) {
-            (Some(seconds), _) => Some(Duration::from_secs(seconds)),
-            (None, None) => Some(Duration::from_secs(60)),
-            (None, Some(_)) => None,
+        match (self.soak, self.seconds, self.reads) {
+            (Some(time), ..) => Some(time),
+            (None, Some(seconds), _) => Some(Duration::from_secs(seconds)),
+            (None, None, None) => Some(Duration::from_secs(60)),
+            (None, None, Some(_)) => None,
         }
     }
 }

@@ -8,6 +8,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::fault::Fault;
 use super::scene::{OwnRedis, Scene};
+use super::soak::Soak;
 use crate::history::fleet::{Instance, Moment};
 use crate::proxy::{Direction, Fault as ProxyFault};
 use crate::traffic::Clock;
@@ -49,6 +50,8 @@ pub(super) struct Director<'a> {
     pub(super) scene: &'a mut Scene,
     pub(super) clock: Clock,
     pub(super) played: Played,
+    /// What is sampled at the end of each turn, if it is.
+    pub(super) soak: Option<Soak>,
 }
 
 impl Director<'_> {
@@ -103,7 +106,10 @@ impl Director<'_> {
         });
         self.scene.fleet.check()?;
         sleep_until(end).await;
-        Ok(())
+        match &mut self.soak {
+            Some(soak) => soak.sample(self.scene).await,
+            None => Ok(()),
+        }
     }
 
     /// What Redis holds now is what it may come back with later.

@@ -335,6 +335,11 @@ impl Cache {
         Some((progress.position(), age))
     }
 
+    /// How many tasks there are on the runtime that loads and writes run on.
+    pub fn tasks(&self) -> usize {
+        self.tasks.alive()
+    }
+
     /// The backend's name.
     pub fn backend_name(&self) -> &'static str {
         self.backend.name()
