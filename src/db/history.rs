@@ -26,6 +26,7 @@ use diesel::sql_types::{BigInt, Bool, Text};
 use parking_lot::Mutex;
 
 use super::connection::DbConnection;
+use super::damage::inode;
 use super::schema::{cache_changes, cache_log, database_history};
 
 /// So many ancestors are remembered.
@@ -369,10 +370,4 @@ impl Memory {
         }
         written
     }
-}
-
-/// The file's inode; `None` if there is no such file.
-fn inode(file: &Path) -> Option<u64> {
-    use std::os::unix::fs::MetadataExt;
-    std::fs::metadata(file).ok().map(|metadata| metadata.ino())
 }
