@@ -341,10 +341,14 @@ impl Memory {
 
     /// Remembers the history and the log's newest row.
     pub(super) fn remember(&mut self, history: i64, newest: LogRow) {
+        // A file that was deleted may be put back.
+        let Some(inode) = inode(&self.database) else {
+            return;
+        };
         let remembered = Remembered {
             history,
             newest,
-            inode: inode(&self.database).unwrap_or_default(),
+            inode,
         };
         match self.replace(&remembered.to_string()) {
             Ok(()) => self.has_failed = false,
