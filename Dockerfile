@@ -60,6 +60,6 @@ VOLUME ["/var/lib/alacena/data"]
 # The service; and its metrics, which nobody outside is to reach: publish 8000 alone.
 EXPOSE 8000 9464
 STOPSIGNAL SIGTERM
-HEALTHCHECK --interval=30s --timeout=5s --start-period=30s --retries=3 CMD ["alacena", "healthcheck"]
+HEALTHCHECK --interval=30s --timeout=5s --start-period=30s --retries=3 CMD ["alacena", "healthcheck", "--live"]
 ENTRYPOINT ["alacena"]
 CMD ["serve"]

@@ -24,7 +24,7 @@ use crate::coherence::{
 };
 use crate::config::{BackendKind, Config, MigrateMode};
 use crate::db::{Database, LogReader};
-use crate::http::{Measured, Metrics};
+use crate::http::{Measured, Metrics, Readiness};
 use crate::service::{Services, made_stale, name_version, truth};
 
 /// A service that has been built and listens, but does not answer before it is run.
@@ -151,6 +151,10 @@ impl Application {
                 sessions: services.sessions.clone(),
                 database: database.clone(),
                 coherence: Coherence { tailed, observed },
+                readiness: Readiness {
+                    without_database: config.server.ready_without_database,
+                    stale_limit: config.cache.stale_limit,
+                },
                 started: Instant::now(),
             },
             history,

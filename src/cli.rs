@@ -71,8 +71,12 @@ enum Command {
     },
     /// Load the configuration, check it, and print what is in effect
     CheckConfig,
-    /// Ask the running instance whether it is ready; for containers
-    Healthcheck,
+    /// Ask the running instance whether it is ready; prints why not
+    Healthcheck {
+        /// Ask whether it lives: for containers, which need no restart while the database is away
+        #[arg(long)]
+        live: bool,
+    },
     /// Look after accounts
     #[command(subcommand)]
     Admin(AdminCommand),
@@ -199,7 +203,7 @@ async fn execute(command: Command, config: &Config) -> Result<()> {
                 Password::parse(&password).map_err(|invalid| anyhow!("--password {invalid}"))?;
             fill(config, users, products, Seed(seed), password).await
         }
-        Command::Healthcheck => healthcheck(config).await,
+        Command::Healthcheck { live } => healthcheck(config, live).await,
         Command::Admin(AdminCommand::ResetPassword { email }) => {
             reset_password(config, &email).await
         }
@@ -363,10 +367,15 @@ async fn services(config: &Config) -> Result<Services> {
     Ok(Services::new(config, &database, &cache)?)
 }
 
-/// How long the running instance may take to say that it is ready.
+/// How long the running instance may take to answer.
 const PATIENCE: Duration = Duration::from_secs(3);
 
-async fn healthcheck(config: &Config) -> Result<()> {
+async fn healthcheck(config: &Config, live: bool) -> Result<()> {
+    let (path, state) = if live {
+        ("/health/live", "live")
+    } else {
+        ("/health/ready", "ready")
+    };
     let host = config.server.host.trim_matches(['[', ']']);
     // Whoever listens on every address listens on loopback too.
     let host = match host.parse::<IpAddr>() {
@@ -375,31 +384,33 @@ async fn healthcheck(config: &Config) -> Result<()> {
         _ => host,
     };
     let port = config.server.port;
-    let asked = tokio::time::timeout(PATIENCE, ask_readiness(host, port));
-    let status = match asked.await {
-        Ok(status) => status.with_context(|| format!("asking {host}:{port}"))?,
+    let asked = tokio::time::timeout(PATIENCE, get(host, port, path));
+    let (status, body) = match asked.await {
+        Ok(answer) => answer.with_context(|| format!("asking {host}:{port}"))?,
         Err(_) => return Err(anyhow!("{host}:{port} did not answer within {PATIENCE:?}")),
     };
     if status == 200 {
-        println!("ready");
-        Ok(())
-    } else {
-        Err(anyhow!("not ready: status {status}"))
+        println!("{state}");
+        return Ok(());
     }
+    let body: serde_json::Value = serde_json::from_str(&body).unwrap_or_default();
+    let reason = body["reason"].as_str().unwrap_or("no reason given");
+    Err(anyhow!("not {state}: status {status}: {reason}"))
 }
 
 /// One request, by hand: a whole HTTP client would be the largest dependency of this program.
-async fn ask_readiness(host: &str, port: u16) -> Result<u16> {
+async fn get(host: &str, port: u16, path: &str) -> Result<(u16, String)> {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let mut stream = tokio::net::TcpStream::connect((host, port)).await?;
-    let request = "GET /health/ready HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).await?;
     let mut answer = Vec::new();
     stream.read_to_end(&mut answer).await?;
-    let head = String::from_utf8_lossy(&answer);
+    let answer = String::from_utf8_lossy(&answer);
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((&answer, ""));
     let status = head
         .split(' ')
         .nth(1)
         .and_then(|status| status.parse().ok());
-    status.context("the answer is no HTTP")
+    Ok((status.context("the answer is no HTTP")?, body.to_owned()))
 }

@@ -44,6 +44,7 @@ pub struct ServerConfig {
     #[serde(deserialize_with = "networks")]
     pub trusted_proxies: Vec<IpNet>,
     pub access_log: AccessLog,
+    pub ready_without_database: bool,
     #[serde(with = "empty_is_none")]
     pub metrics_address: Option<SocketAddr>,
 }

@@ -8,6 +8,7 @@ use diesel::prelude::*;
 use diesel::r2d2::R2D2Connection;
 use diesel::result::ConnectionError;
 
+use super::damage::Damage;
 use super::error::SqliteCause;
 use super::reach::{Open, Reach};
 use crate::config::{DatabaseConfig, Synchronous};
@@ -36,6 +37,7 @@ pub(super) struct ConnectionManager {
     timeout: Duration,
     queries: Arc<AtomicU64>,
     reach: Reach,
+    damage: Damage,
 }
 
 #[derive(Clone)]
@@ -66,6 +68,7 @@ impl ConnectionManager {
             timeout,
             queries,
             reach: Reach::new(),
+            damage: Damage::default(),
         }
     }
 
@@ -81,6 +84,11 @@ impl ConnectionManager {
     /// Whether the database can be reached, which its connections tell of.
     pub(super) fn reach(&self) -> &Reach {
         &self.reach
+    }
+
+    /// Whether the database is damaged, which its connections tell of.
+    pub(super) fn damage(&self) -> &Damage {
+        &self.damage
     }
 
     pub(super) fn is_sqlite(&self) -> bool {
@@ -119,11 +127,19 @@ impl ConnectionManager {
                 DbConnection::Postgresql(connection)
             }
             Target::Sqlite(path) => {
+                // SQLite would make a new database where the file was deleted.
+                if let Some(file) = self.file() {
+                    let file = self.damage.check_file(file);
+                    file.map_err(|why| ConnectionError::BadConnection(why.to_string()))?;
+                }
                 let mut connection = SqliteConnection::establish(&file_uri(path))
                     .map_err(|error| ConnectionError::BadConnection(format!("{path}: {error}")))?;
                 self.configure(&mut connection)
                     .map_err(ConnectionError::CouldntSetupConfiguration)?;
                 connection.set_instrumentation(counter);
+                if let Some(file) = self.file() {
+                    self.damage.opened(file);
+                }
                 DbConnection::Sqlite(connection)
             }
         })
@@ -134,9 +150,10 @@ impl ConnectionManager {
             Synchronous::Full => "FULL",
             Synchronous::Normal => "NORMAL",
         };
+        // No memory map: a file that is overwritten or cut short would end the process (SIGBUS).
         connection.batch_execute(&format!(
             "PRAGMA busy_timeout = {}; PRAGMA foreign_keys = ON; PRAGMA synchronous = {synchronous}; \
-             PRAGMA temp_store = MEMORY; PRAGMA mmap_size = 268435456;",
+             PRAGMA temp_store = MEMORY; PRAGMA mmap_size = 0;",
             BUSY_TIMEOUT.as_millis()
         ))?;
         // WAL stays with the file once set. Setting it takes an exclusive lock that no busy

@@ -11,6 +11,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::changes::position;
 use super::connection::{ConnectionManager, DbConnection, PooledConnection};
+use super::damage::Damage;
 use super::error::{Cause, DbError, SqliteCause};
 use super::history::History;
 use super::modified::{Committed, Modified};
@@ -242,6 +243,7 @@ impl Database {
         &self,
         work: impl Fn(&mut DbConnection) -> QueryResult<Modified<T>>,
     ) -> Result<Modified<Committed<T>>, Failed> {
+        self.check_intact()?;
         // BEGIN is also what tells a lost connection, before anything was changed.
         let ((), mut connection) =
             self.on_live_connection(|connection| begin_to_write(&mut connection.inner))?;
@@ -263,8 +265,12 @@ impl Database {
                 connection.lost |= Transactions::rollback_transaction(inner).is_err();
                 return Ok(other);
             }
-            Err(error) => return Err(Self::rolled_back(&mut connection, error)),
+            Err(error) => return Err(self.rolled_back(&mut connection, error)),
         };
+        if let Err(damaged) = self.check_intact() {
+            connection.lost |= Transactions::rollback_transaction(inner).is_err();
+            return Err(Failed::for_good(damaged));
+        }
         match Transactions::commit_transaction(inner) {
             Ok(()) => {
                 if let Some(newest) = newest {
@@ -273,7 +279,7 @@ impl Database {
                 Ok(Modified::Done(committed))
             }
             Err(error) if is_certainly_rolled_back(inner, &error) => {
-                Err(Self::rolled_back(&mut connection, error))
+                Err(self.rolled_back(&mut connection, error))
             }
             Err(error) => {
                 // PostgreSQL may have committed, and SQLite may find the frames of a failed sync in
@@ -286,10 +292,14 @@ impl Database {
 
     /// Ends a transaction that was certainly not committed: if even the rollback fails, the
     /// connection is closed.
-    fn rolled_back(connection: &mut PooledConnection, error: diesel::result::Error) -> Failed {
+    fn rolled_back(
+        &self,
+        connection: &mut PooledConnection,
+        error: diesel::result::Error,
+    ) -> Failed {
         let rolled_back = Transactions::rollback_transaction(&mut connection.inner);
         connection.lost |= rolled_back.is_err();
-        failed(connection, error)
+        failed(connection, error, self.manager.damage())
     }
 
     /// Runs `query` on one connection after another until one is not lost, and again where it failed
@@ -308,7 +318,7 @@ impl Database {
                 }
                 Err(error) => error,
             };
-            let failed = failed(&mut connection, error);
+            let failed = failed(&mut connection, error, self.manager.damage());
             if !connection.lost {
                 self.manager.reach().answered();
             }
@@ -410,7 +420,11 @@ impl Retries {
 }
 
 /// What follows from an error on this connection, which is in no transaction.
-fn failed(connection: &mut PooledConnection, error: diesel::result::Error) -> Failed {
+fn failed(
+    connection: &mut PooledConnection,
+    error: diesel::result::Error,
+    damage: &Damage,
+) -> Failed {
     let is_sqlite = matches!(connection.inner, DbConnection::Sqlite(_));
     let cause = match Cause::of(&error) {
         // Only the connection itself tells whether it survived.
@@ -421,6 +435,13 @@ fn failed(connection: &mut PooledConnection, error: diesel::result::Error) -> Fa
             // It has waited long enough.
             SqliteCause::Busy => return Failed::for_good(DbError::Busy),
             SqliteCause::Full => return Failed::for_good(error.into()),
+            SqliteCause::Corrupt => {
+                // A new connection reads every page anew.
+                connection.lost = true;
+                let why = error.to_string();
+                damage.is_corrupt(&why);
+                return Failed::for_good(DbError::Damaged(why.into()));
+            }
             SqliteCause::ReadOnly => Cause::ReadOnly,
             SqliteCause::Other => Cause::Unknown,
         },
@@ -443,7 +464,10 @@ fn failed(connection: &mut PooledConnection, error: diesel::result::Error) -> Fa
 /// Whether an error of COMMIT says that nothing was committed.
 fn is_certainly_rolled_back(connection: &DbConnection, error: &diesel::result::Error) -> bool {
     match connection {
-        DbConnection::Sqlite(_) => SqliteCause::of(error) != SqliteCause::Other,
+        DbConnection::Sqlite(_) => matches!(
+            SqliteCause::of(error),
+            SqliteCause::Busy | SqliteCause::Full | SqliteCause::ReadOnly
+        ),
         DbConnection::Postgresql(_) => !matches!(Cause::of(error), Cause::Lost | Cause::Unknown),
     }
 }

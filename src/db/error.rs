@@ -15,6 +15,9 @@ pub enum DbError {
     /// read-only server, a full disk. Nothing was changed.
     #[error("the database refused, which may pass: {0}")]
     Transient(Arc<str>),
+    /// It is there, but is not what it was. Nothing was changed.
+    #[error("the database is damaged: {0}")]
+    Damaged(Arc<str>),
     /// It did not say whether a change was committed.
     #[error("the database did not say whether the change was committed: {0}")]
     OutcomeUnknown(Arc<str>),
@@ -98,6 +101,8 @@ pub(super) enum SqliteCause {
     Full,
     /// The file cannot be written.
     ReadOnly,
+    /// The file is no whole database.
+    Corrupt,
     /// Any other.
     Other,
 }
@@ -115,6 +120,8 @@ impl SqliteCause {
             Self::Full
         } else if says(&["attempt to write a readonly database"]) {
             Self::ReadOnly
+        } else if says(&["malformed", "file is not a database"]) {
+            Self::Corrupt
         } else {
             Self::Other
         }

@@ -26,6 +26,7 @@ use diesel::sql_types::{BigInt, Bool, Text};
 use parking_lot::Mutex;
 
 use super::connection::DbConnection;
+use super::damage::inode;
 use super::schema::{cache_changes, cache_log, database_history};
 
 /// So many ancestors are remembered.
@@ -340,10 +341,14 @@ impl Memory {
 
     /// Remembers the history and the log's newest row.
     pub(super) fn remember(&mut self, history: i64, newest: LogRow) {
+        // A file that was deleted may be put back.
+        let Some(inode) = inode(&self.database) else {
+            return;
+        };
         let remembered = Remembered {
             history,
             newest,
-            inode: inode(&self.database).unwrap_or_default(),
+            inode,
         };
         match self.replace(&remembered.to_string()) {
             Ok(()) => self.has_failed = false,
@@ -369,10 +374,4 @@ impl Memory {
         }
         written
     }
-}
-
-/// The file's inode; `None` if there is no such file.
-fn inode(file: &Path) -> Option<u64> {
-    use std::os::unix::fs::MetadataExt;
-    std::fs::metadata(file).ok().map(|metadata| metadata.ino())
 }

@@ -2,6 +2,7 @@
 
 mod changes;
 mod connection;
+mod damage;
 mod database;
 mod error;
 mod history;
@@ -15,6 +16,7 @@ mod seed;
 mod users;
 
 pub use changes::{Changed, LogReader, Logged, Since, Tail};
+pub use damage::Health;
 pub use database::Database;
 pub use error::DbError;
 pub use migrations::MigrationError;

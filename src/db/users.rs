@@ -269,7 +269,7 @@ impl Database {
             || set.is_active == Some(false);
         self.write(move |connection| {
             if may_remove_admin {
-                lock_admins(connection)?;
+                lock_admins(connection, id)?;
             }
             if !is_as_expected(connection, id, &expected)? {
                 return Ok(Modified::Unexpected);
@@ -316,7 +316,7 @@ impl Database {
         expected: Expected,
     ) -> Result<Modified<Committed<()>>, DbError> {
         self.write(move |connection| {
-            lock_admins(connection)?;
+            lock_admins(connection, id)?;
             if !is_as_expected(connection, id, &expected)? {
                 return Ok(Modified::Unexpected);
             }
@@ -373,22 +373,25 @@ fn has_other_active_admin(connection: &mut DbConnection, id: i64) -> QueryResult
     diesel::select(diesel::dsl::exists(others)).get_result(connection)
 }
 
-/// Makes concurrent transactions that may each take an active administrator away run one after the
-/// other: two administrators who demote each other must not both succeed.
+/// Makes concurrent transactions that each take an active administrator away run one after the other:
+/// two administrators who demote each other must not both succeed.
 ///
 /// Each of them locks the two active administrators with the lowest ids, in the same order. The
 /// later one then sees what the earlier one committed or, above `READ COMMITTED`, fails to
-/// serialize. SQLite has one writer at a time and needs no lock.
-fn lock_admins(connection: &mut DbConnection) -> QueryResult<()> {
+/// serialize. Nothing is locked for other users. One who is promoted meanwhile is among the rows that
+/// the others lock. SQLite has one writer at a time and needs no lock.
+fn lock_admins(connection: &mut DbConnection, id: i64) -> QueryResult<()> {
     let DbConnection::Postgresql(postgres) = connection else {
         return Ok(());
     };
     let admins = users::table
         .filter(users::role.eq(Role::Admin.as_str()))
-        .filter(users::is_active.eq(true))
-        .order(users::id)
-        .limit(2)
-        .select(users::id);
+        .filter(users::is_active.eq(true));
+    let is_admin = diesel::dsl::exists(admins.filter(users::id.eq(id)));
+    if !diesel::select(is_admin).get_result::<bool>(postgres)? {
+        return Ok(());
+    }
+    let admins = admins.order(users::id).limit(2).select(users::id);
     admins.for_update().load::<i64>(postgres).map(drop)
 }
 

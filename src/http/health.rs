@@ -5,9 +5,9 @@ use actix_web::{HttpResponse, http::header};
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use super::metrics::Measured;
 use super::telemetry::Telemetry;
-use crate::cache::Cache;
-use crate::db::Database;
+use crate::db::Health;
 
 /// How long the database may take to say that it is there.
 const PATIENCE: Duration = Duration::from_secs(1);
@@ -28,7 +28,19 @@ enum State {
     /// It does its work, but less well than it could.
     Degraded,
     Down,
+    /// It is there, but takes no writes: tables or rights are missing, or the file is corrupt, deleted
+    /// or replaced.
+    Damaged,
     Off,
+}
+
+/// When an instance without its database is ready.
+#[derive(Clone, Copy, Debug)]
+pub struct Readiness {
+    /// Whether it ever is: `server.ready_without_database`.
+    pub without_database: bool,
+    /// How long cached reads go on: `cache.stale_limit`.
+    pub stale_limit: Duration,
 }
 
 /// Whether the service lives.
@@ -41,6 +53,10 @@ pub(super) struct Live {
 #[derive(Serialize, ToSchema)]
 pub(super) struct Ready {
     status: State,
+    /// Why the database is not up.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(example = "the database cannot be reached: connection refused")]
+    reason: Option<String>,
     components: Components,
 }
 
@@ -65,14 +81,20 @@ struct CacheState {
 
 impl Ready {
     /// How all parts are at this moment.
-    pub(super) async fn of(database: &Database, cache: &Cache) -> Self {
-        let asked = tokio::time::timeout(PATIENCE, database.check()).await;
-        let database = if matches!(asked, Ok(Ok(()))) {
-            State::Up
-        } else {
-            State::Down
+    pub(super) async fn of(measured: &Measured) -> Self {
+        let Measured {
+            database, cache, ..
+        } = measured;
+        let health = match tokio::time::timeout(PATIENCE, database.health()).await {
+            Ok(health) => health,
+            Err(_) => Health::Unreachable(format!("no answer within {PATIENCE:?}").into()),
         };
         let trouble = cache.trouble();
+        let (database, reason) = match health {
+            Health::Up => (State::Up, None),
+            Health::Unreachable(why) => (State::Down, Some(why.to_string())),
+            Health::Damaged(why) => (State::Damaged, Some(why.to_string())),
+        };
         let cache = CacheState {
             status: match (cache.is_available(), &trouble) {
                 (true, None) => State::Up,
@@ -82,15 +104,30 @@ impl Ready {
             backend: cache.backend_name(),
             reason: trouble.as_deref().map(str::to_owned),
         };
-        let whole = match (database, cache.status) {
+        let status = match (database, cache.status) {
             (State::Up, State::Degraded) => State::Degraded,
-            _ => database,
+            (State::Up, _) => State::Up,
+            (State::Down, _) if answers_without_database(measured).await => State::Degraded,
+            _ => State::Down,
         };
         Self {
-            status: whole,
+            status,
+            reason,
             components: Components { database, cache },
         }
     }
+}
+
+/// Whether cached reads are answered while the database cannot be reached. If every instance said that
+/// it is not ready, a load balancer would send these reads to none.
+async fn answers_without_database(measured: &Measured) -> bool {
+    let Measured {
+        cache, readiness, ..
+    } = measured;
+    let is_within_limit = |(_, age): (_, Duration)| age < readiness.stale_limit;
+    readiness.without_database
+        && cache.followed().is_some_and(is_within_limit)
+        && cache.backend_stats().await.entries > 0
 }
 
 /// Is it alive?
@@ -104,18 +141,17 @@ pub(super) async fn live() -> HttpResponse {
 
 /// Can it do its work?
 ///
-/// 503 while the database is away. A Redis that is away degrades the service, which goes on: 200.
+/// A Redis that is away degrades the service, which goes on: 200. So does a database that cannot be
+/// reached, while cached reads are answered (`cache.stale_limit`, unless `server.ready_without_database`
+/// is false); then 503. A damaged database is 503.
 #[utoipa::path(get, path = "/health/ready", tag = "operation",
     responses(
         (status = 200, description = "It can", body = Ready),
         (status = 503, description = "It cannot", body = Ready)
     ))]
-pub(super) async fn is_ready(
-    database: web::Data<Database>,
-    cache: web::Data<Cache>,
-) -> HttpResponse {
-    let ready = Ready::of(&database, &cache).await;
-    let mut response = if ready.components.database == State::Up {
+pub(super) async fn is_ready(measured: web::Data<Measured>) -> HttpResponse {
+    let ready = Ready::of(&measured).await;
+    let mut response = if ready.status != State::Down {
         HttpResponse::Ok()
     } else {
         let mut response = HttpResponse::ServiceUnavailable();

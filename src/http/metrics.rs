@@ -12,6 +12,7 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 
 use super::counts::Metrics;
+use super::health::Readiness;
 use super::problem::{Kind, Problem};
 use super::telemetry::Telemetry;
 use crate::cache::{BackendStats, Cache, CacheStats, Position};
@@ -30,6 +31,8 @@ pub struct Measured {
     pub database: Database,
     /// What keeps the copies true.
     pub coherence: Coherence,
+    /// When it is ready without its database.
+    pub readiness: Readiness,
     /// When the service was built.
     pub started: Instant,
 }

@@ -26,6 +26,7 @@ use actix_web::web::{self, ServiceConfig};
 pub use client::TrustedProxies;
 pub use counts::Metrics;
 pub use docs::document;
+pub use health::Readiness;
 pub use input::BodyLimits;
 pub use metrics::Measured;
 pub use telemetry::{Observed, Telemetry};

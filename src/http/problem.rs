@@ -253,9 +253,10 @@ impl From<Error> for Problem {
             }
             Error::Database(error) => {
                 let kind = match error {
-                    DbError::Unavailable(_) | DbError::Busy | DbError::OutcomeUnknown(_) => {
-                        Kind::Unavailable
-                    }
+                    DbError::Unavailable(_)
+                    | DbError::Busy
+                    | DbError::OutcomeUnknown(_)
+                    | DbError::Damaged(_) => Kind::Unavailable,
                     DbError::Transient(ref why) => {
                         log::error!(
                             "the database refused reason=\"{why}\" effect=\"answered 503\""
@@ -271,6 +272,7 @@ impl From<Error> for Problem {
                 // What the database says is for the log: it may name hosts and users.
                 let detail = match error {
                     DbError::Busy => "the database is busy",
+                    DbError::Damaged(_) => "the database is damaged; nothing was changed",
                     DbError::Transient(_) => {
                         "the database cannot do this at present; nothing was changed"
                     }

@@ -292,8 +292,8 @@ pub(super) async fn put_user(
 
 /// Change a user
 ///
-/// By an admin, or by the user themself but for `role` and `is_active`. A new password makes every
-/// older token void.
+/// By an admin, or by the user themself but for `role` and `is_active`. A new password and a
+/// deactivation revoke every older token. The last active administrator stays one (409).
 #[utoipa::path(patch, path = "/users/{id}", tag = "users", params(("id" = i64, Path, example = 1)),
     request_body = PatchUser, responses((status = 200, description = "The user", body = User)),
     security(("login" = [])))]
@@ -325,7 +325,7 @@ async fn update(
 
 /// Delete a user
 ///
-/// Their tokens stop working at once.
+/// Their tokens stop working at once. The last active administrator cannot be deleted (409).
 #[utoipa::path(delete, path = "/users/{id}", tag = "users", params(("id" = i64, Path, example = 2)),
     responses((status = 204, description = "They are gone")), security(("login" = [])))]
 pub(super) async fn delete_user(

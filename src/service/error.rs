@@ -67,7 +67,12 @@ impl SourceError for Error {
     fn is_outage(&self) -> bool {
         matches!(
             self,
-            Self::Database(DbError::Unavailable(_) | DbError::Busy | DbError::Transient(_))
+            Self::Database(
+                DbError::Unavailable(_)
+                    | DbError::Busy
+                    | DbError::Transient(_)
+                    | DbError::Damaged(_)
+            )
         )
     }
 

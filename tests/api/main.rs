@@ -15,6 +15,7 @@ mod cli;
 mod coherence;
 mod conditional;
 mod consistency;
+mod damage;
 mod dashboard;
 mod documentation;
 mod forgotten;

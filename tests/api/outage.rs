@@ -112,7 +112,9 @@ impl Scene {
             answer.retry_after();
         }
         self.app.get("/health/live").await.expect(200);
-        let ready = bounded(self.app.get("/health/ready")).await.expect(503);
+        // Cached reads are answered: a load balancer must not take this instance out.
+        let ready = bounded(self.app.get("/health/ready")).await.expect(200);
+        assert_eq!(ready.json()["status"], "degraded");
         assert_eq!(ready.json()["components"]["database"], "down");
         self.app.get("/metrics").await.expect(200);
     }
@@ -238,9 +240,42 @@ async fn an_answer_is_kept_only_up_to_the_limit() {
         })
         .await;
     }
+    let ready = bounded(scene.app.get("/health/ready")).await.expect(503);
+    assert_eq!(ready.json()["status"], "down");
     block_in_place(|| scene.postgres.start_again()).expect("it starts");
     scene.recovers().await;
     scene.app.stop().await;
+}
+
+/// Where nothing cached can be answered, or it is not wanted, an instance without its database is not
+/// ready.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_instance_that_answers_nothing_without_its_database_is_not_ready() {
+    let mut postgres = block_in_place(Postgres::start).expect("a server of one's own");
+    let create = || block_in_place(|| postgres.create_database()).expect("it makes databases");
+    let [off, cold, unwanted] = [create(), create(), create()];
+    let unwanted_config = format!("{IMPATIENT}\nserver.ready_without_database = false");
+    let apps = [
+        TestApp::start_at(&off, "off", IMPATIENT).await,
+        TestApp::start_at(&cold, "memory", IMPATIENT).await,
+        TestApp::start_at(&unwanted, "memory", &unwanted_config).await,
+    ];
+    for app in [&apps[0], &apps[2]] {
+        let admin = app.admin().await;
+        app.get("/auth/me").by(&admin).await.expect(200);
+    }
+    for app in &apps {
+        app.get("/health/ready").await.expect(200);
+    }
+    block_in_place(|| postgres.kill()).expect("it dies");
+    for app in apps {
+        let ready = bounded(app.get("/health/ready")).await.expect(503);
+        let ready = ready.json();
+        assert_eq!(ready["status"], "down", "{ready}");
+        assert!(ready["reason"].is_string(), "{ready}");
+        app.get("/health/live").await.expect(200);
+        app.stop().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

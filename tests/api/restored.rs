@@ -28,6 +28,30 @@ async fn change_password(app: &TestApp, user: &TestUser, admin: &str) {
     is_refused(app, &user.token).await;
 }
 
+/// Makes sure that neither tier answers what was written after the backup.
+async fn has_kept_its_name(app: &TestApp, user: &TestUser, token: &str) {
+    let read = app.get(&user.path()).by(token).await.expect(200);
+    assert_ne!(read.json()["full_name"], "Lost", "{read:?}");
+    let page = app.get("/users").by(token).await.expect(200);
+    assert!(!page.body.contains("Lost"), "{page:?}");
+}
+
+/// Writes what the backup does not have, and caches it.
+async fn rename(app: &TestApp, user: &TestUser, admin: &str) {
+    let change = json!({ "full_name": "Lost" });
+    let renamed = app.patch(&user.path()).by(admin).json(&change).await;
+    renamed.expect(200);
+    for path in [user.path().as_str(), "/users"] {
+        let read = app.get(path).by(admin).await.expect(200);
+        assert!(read.body.contains("Lost"), "{read:?}");
+    }
+}
+
+/// A namespace in the shared Redis that outlives a service.
+fn namespace() -> String {
+    format!("cache.namespace = 'restored-{:x}'", fastrand::u64(..))
+}
+
 /// An SQLite database in a folder of its own.
 struct File(TempDir);
 
@@ -41,8 +65,12 @@ impl File {
     }
 
     async fn serve(&self, backend: &str) -> TestApp {
+        self.serve_with(backend, "").await
+    }
+
+    async fn serve_with(&self, backend: &str, config: &str) -> TestApp {
         let url = format!("sqlite://{}", self.path().display());
-        TestApp::start_at(&url, backend, "").await
+        TestApp::start_at(&url, backend, config).await
     }
 
     /// Stops a service on this file, and waits until nothing has the file open.
@@ -62,20 +90,21 @@ impl File {
 }
 
 async fn a_restored_file_refuses_the_tokens_of_its_former_history(backend: &str) {
-    let file = File::new();
-    let app = file.serve(backend).await;
+    let (file, config) = (File::new(), namespace());
+    let app = file.serve_with(backend, &config).await;
     let admin = app.admin().await;
     let user = app.new_user(&admin).await;
     file.stop(app).await;
     let backup = file.0.path().join("backup.db");
     file.copy_to(&backup);
 
-    let app = file.serve(backend).await;
+    let app = file.serve_with(backend, &config).await;
     assert_eq!(
         status(&app, &user.token).await,
         200,
         "a restart keeps tokens"
     );
+    rename(&app, &user, &admin).await;
     change_password(&app, &user, &admin).await;
     let later = app.login(&user.email, "another password").await;
     file.stop(app).await;
@@ -84,14 +113,14 @@ async fn a_restored_file_refuses_the_tokens_of_its_former_history(backend: &str)
     let restored = File(tempfile::tempdir_in(file.0.path()).expect("there is room"));
     std::fs::rename(&backup, restored.path()).expect("it is renamed");
     restored.copy_to(&file.path());
-    let app = file.serve(backend).await;
+    let app = file.serve_with(backend, &config).await;
     for token in [&user.token, &admin, &later] {
         is_refused(&app, token).await;
     }
     let new = app.login(&user.email, &user.password).await;
-    assert_eq!(status(&app, &new).await, 200);
+    has_kept_its_name(&app, &user, &new).await;
     file.stop(app).await;
-    let app = file.serve(backend).await;
+    let app = file.serve_with(backend, &config).await;
     assert_eq!(status(&app, &new).await, 200, "a restart keeps tokens");
     file.stop(app).await;
 
@@ -208,7 +237,8 @@ async fn a_dump_and_a_copy_refuse_the_tokens_of_the_database_they_came_from() {
     let postgres = block_in_place(Postgres::start).expect("a server of one's own");
     let create = || block_in_place(|| postgres.create_database()).expect("it makes databases");
     let [url, restored] = [create(), create()];
-    let app = TestApp::start_at(&url, "memory", "").await;
+    let config = namespace();
+    let app = TestApp::start_at(&url, "tiered", &config).await;
     let admin = app.admin().await;
     let user = app.new_user(&admin).await;
     app.stop().await;
@@ -217,12 +247,13 @@ async fn a_dump_and_a_copy_refuse_the_tokens_of_the_database_they_came_from() {
     let file = dump.path().display().to_string();
     block_in_place(|| run("pg_dump", &["--file", &file, &url]));
 
-    let app = TestApp::start_at(&url, "memory", "").await;
+    let app = TestApp::start_at(&url, "tiered", &config).await;
     assert_eq!(
         status(&app, &user.token).await,
         200,
         "a restart keeps tokens"
     );
+    rename(&app, &user, &admin).await;
     change_password(&app, &user, &admin).await;
     app.stop().await;
 
@@ -232,13 +263,14 @@ async fn a_dump_and_a_copy_refuse_the_tokens_of_the_database_they_came_from() {
             &["--quiet", "--output=/dev/null", "--file", &file, &restored],
         );
     });
-    let app = TestApp::start_at(&restored, "memory", "").await;
+    let app = TestApp::start_at(&restored, "tiered", &config).await;
     for token in [&user.token, &admin] {
         is_refused(&app, token).await;
     }
     let new = app.login(&user.email, &user.password).await;
+    has_kept_its_name(&app, &user, &new).await;
     app.stop().await;
-    let app = TestApp::start_at(&restored, "memory", "").await;
+    let app = TestApp::start_at(&restored, "tiered", &config).await;
     assert_eq!(status(&app, &new).await, 200, "a restart keeps tokens");
     app.stop().await;
 
@@ -246,7 +278,7 @@ async fn a_dump_and_a_copy_refuse_the_tokens_of_the_database_they_came_from() {
     let name = restored.rsplit('/').next().expect("a name");
     let copy = format!("CREATE DATABASE copied TEMPLATE {name}");
     block_in_place(|| postgres.query("postgres", &copy)).expect("it is copied");
-    let app = TestApp::start_at(&postgres.url("copied"), "memory", "").await;
+    let app = TestApp::start_at(&postgres.url("copied"), "tiered", &config).await;
     for token in [&user.token, &new] {
         is_refused(&app, token).await;
     }

@@ -78,7 +78,7 @@ pub(in crate::http) async fn figures(
     let figures = Figures {
         version: env!("CARGO_PKG_VERSION"),
         uptime_seconds: measured.started.elapsed().as_secs_f64(),
-        health: Ready::of(&measured.database, &measured.cache).await,
+        health: Ready::of(&measured).await,
         requests: metrics.requests(|route| !is_own(route)).into(),
         cache: Stats::of(&measured).await,
     };

@@ -6,7 +6,7 @@ use tokio::task::block_in_place;
 
 use super::process::{Served, Shell};
 use crate::support::{
-    ADMIN_EMAIL, ADMIN_PASSWORD, Answer, Call, Storage, Store, client, eventually, tcp,
+    ADMIN_EMAIL, ADMIN_PASSWORD, Answer, Call, Storage, Store, Truth, client, eventually, tcp,
 };
 
 async fn get(served: &Served, path: &str) -> Answer {
@@ -109,6 +109,14 @@ async fn a_healthcheck_asks_the_running_instance() {
     let checker = Shell::on(&store.url()).with("ALACENA__SERVER__PORT", &port);
     let healthy = block_in_place(|| checker.run(&["healthcheck"])).expect(0);
     assert!(healthy.out.contains("ready"), "{}", healthy.out);
+    let live = block_in_place(|| checker.run(&["healthcheck", "--live"])).expect(0);
+    assert!(live.out.contains("live"), "{}", live.out);
+    let mut truth = Truth::at(&store.url());
+    truth.execute("ALTER TABLE products RENAME TO elsewhere");
+    let damaged = block_in_place(|| checker.run(&["healthcheck"])).expect(1);
+    assert!(damaged.err.contains("products"), "{}", damaged.err);
+    block_in_place(|| checker.run(&["healthcheck", "--live"])).expect(0);
+    truth.execute("ALTER TABLE elsewhere RENAME TO products");
     served.signal(Signal::SIGTERM);
     assert_eq!(served.ended().await.0, Some(0));
     block_in_place(|| checker.run(&["healthcheck"])).expect(1);
@@ -158,4 +166,46 @@ async fn a_taken_port_is_a_failure_that_names_the_key() {
     let second = Shell::on(&store.url()).with("ALACENA__SERVER__PORT", &port);
     let done = block_in_place(|| second.run(&["serve"])).expect(1);
     assert!(done.err.contains("server.port"), "{}", done.err);
+}
+
+/// What was mapped into memory and is cut off the file ends the process that reads it (SIGBUS).
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_file_that_is_overwritten_does_not_end_the_process() {
+    let store = block_in_place(|| Store::fresh(Storage::Sqlite));
+    let shell = Shell::on(&store.url()).with("ALACENA__CACHE__BACKEND", "off");
+    let mut served = block_in_place(|| shell.serve(&["serve"]));
+    let form = [("username", ADMIN_EMAIL), ("password", ADMIN_PASSWORD)];
+    let login = async || {
+        let login = Call::new(client().post(served.url("/auth/login"))).form(&form);
+        login.await
+    };
+    login().await.expect(200);
+    let mut truth = Truth::at(&store.url());
+    truth.execute(
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 20000) \
+         INSERT INTO products (name, price_cents, stock, is_active, created_at, updated_at) \
+         SELECT 'Many', 1, 1, true, '2026-01-01 00:00:00', '2026-01-01 00:00:00' FROM n; \
+         PRAGMA wal_checkpoint(TRUNCATE)",
+    );
+    let token = login().await.expect(200).json();
+    let token = token["access_token"].as_str().expect("a token").to_owned();
+    let read = async |id: u32| {
+        let path = served.url(&format!("/products/{id}"));
+        Call::new(client().get(path)).by(&token).await
+    };
+    read(1).await.expect(200);
+    let file = store.url().replace("sqlite://", "");
+    let first_pages = std::fs::read(&file).expect("it can be read")[..8192].to_vec();
+    std::fs::write(&file, first_pages).expect("it is cut short");
+    for id in [19_999, 10_000, 5_000, 2] {
+        let answer = read(id).await;
+        assert!(
+            answer.status.is_server_error() || answer.status.as_u16() == 404,
+            "{answer:?}"
+        );
+    }
+    let live = Call::new(client().get(served.url("/health/live"))).await;
+    live.expect(200);
+    served.signal(Signal::SIGTERM);
+    assert_eq!(served.ended().await.0, Some(0));
 }
