@@ -15,6 +15,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use tokio::task::block_in_place;
 
+use crate::other_data::copy;
 use crate::support::{Settings, ask, entry, eventually, fill, hit, is_trusted, own_redis};
 
 const BUDGET: Duration = Duration::from_secs(2);
@@ -402,6 +403,40 @@ async fn a_clear_that_redis_has_done_is_not_done_again() {
         ask(&scene.redis, &["EXISTS", &scene.settings.name_of("voided")]),
         "0"
     );
+}
+
+/// Not even where the data is exchanged while a clear is under way: what was removed was in the other.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_clear_is_not_noted_in_data_that_it_was_not_done_in() {
+    let scene = Scene::set().await;
+    let clearing = Arc::new(scene.settings.far().await);
+    let filling = scene.elsewhere().await;
+    for id in 0..1500 {
+        fill(&filling, &row(id), "old").await;
+    }
+    copy(&scene.redis);
+    let clear: Clear = "row:*".parse().expect("a pattern");
+    let size = || ask(&scene.redis, &["DBSIZE"]);
+    let before = size();
+    let slow = Fault::Throttle {
+        bytes_per_second: 100_000,
+    };
+    scene.proxy.set(Direction::ToClient, slow);
+    let cleared = tokio::spawn({
+        let clear = clear.clone();
+        async move { clearing.clear(&clear).await }
+    });
+    eventually("it has begun", || size() != before).await;
+    ask(&scene.redis, &["SWAPDB", "0", "1"]);
+    scene.proxy.heal();
+    cleared.await.expect("no panic");
+    scene.log.write_stale(Stale::Cleared(clear));
+    // It recovers out of the log, in the data that is there now.
+    let other = scene.elsewhere().await;
+    is_trusted(&other).await;
+    for id in 0..1500 {
+        assert_eq!(hit(&other, &row(id)).await, None, "{id}");
+    }
 }
 
 /// A Redis that comes back with data from before a clear has it done again.

@@ -13,7 +13,7 @@ fn text(text: &'static str) -> Option<Bytes> {
 }
 
 /// A Redis whose second database is a copy of the first, as a backup is.
-fn copy(redis: &Redis) {
+pub(crate) fn copy(redis: &Redis) {
     for name in ask(redis, &["KEYS", "*"]).lines() {
         ask(redis, &["COPY", name, name, "DB", "1", "REPLACE"]);
     }

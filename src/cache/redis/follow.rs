@@ -61,10 +61,8 @@ fn begin(call: Call, names: &Names, generation: &Generation) -> Call {
         .key(names.voided().to_owned())
 }
 
-/// What a clear is noted as, once it is done.
-pub(super) fn note_of(clear: &Clear) -> String {
-    format!("clear {}", clear.id())
-}
+/// The position under which a clear is noted as done, before the log has one for it: after all others.
+pub(super) const CLEARED: &str = "+inf";
 
 /// What the change log is applied to.
 #[derive(Clone, Copy)]
@@ -74,6 +72,11 @@ pub(super) struct Target<'a> {
 }
 
 impl Target<'_> {
+    /// What the script that invalidates notes of a clear that is done.
+    fn note_of(self, clear: &Clear) -> String {
+        format!("{CLEARED} {}", self.names.clear(clear.id()))
+    }
+
     fn apply(self, call: Call, entries: &[LogEntry], watermark: &str) -> Call {
         let (mut keys, mut positions) = (Vec::new(), Vec::new());
         let (mut groups, mut group_positions) = (Vec::new(), Vec::new());
@@ -90,7 +93,7 @@ impl Target<'_> {
                         group_positions.push(*position);
                     }
                 }
-                Stale::Cleared(clear) => clears.push((*position, note_of(clear))),
+                Stale::Cleared(clear) => clears.push((*position, self.note_of(clear))),
             }
         }
         let call = call

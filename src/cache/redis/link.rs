@@ -277,26 +277,10 @@ impl Link {
     ) -> Result<i64, NoAnswer> {
         let wait = Wait::begin();
         let left = wait.left(self.budget).max(self.budget / 2);
-        self.invalidate_within(left, call).await
-    }
-
-    /// The same for as many keys as there are, which no request waits for.
-    pub(super) async fn invalidate_at_leisure(
-        &self,
-        call: impl FnOnce(&Generation, bool) -> Call,
-    ) -> Result<i64, NoAnswer> {
-        self.invalidate_within(self.connect_timeout, call).await
-    }
-
-    async fn invalidate_within(
-        &self,
-        limit: Duration,
-        call: impl FnOnce(&Generation, bool) -> Call,
-    ) -> Result<i64, NoAnswer> {
         let answer = async {
             let (generation, is_trusted) = self.connected()?;
             let call = call(&generation, is_trusted);
-            let answer = self.call_on(&generation, &call, limit).await?;
+            let answer = self.call_on(&generation, &call, left).await?;
             self.acknowledged(&generation, answer)
         };
         let answer = answer.await;

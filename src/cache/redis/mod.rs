@@ -229,8 +229,13 @@ impl RedisBackend {
     }
 
     /// Removes what matches, step by step, and notes that. Answers how many live entries there were.
+    ///
+    /// All of it is done in one data set: the first step advances the sequence number, which other data
+    /// lacks from then on, and each further step compares it.
     async fn remove(&self, clear: &Clear) -> Result<u64, NoAnswer> {
         let generation = self.link.trusted()?;
+        let this = || vec![self.names.clear(clear.id())];
+        self.remove_in(&generation, this(), "").await?;
         let mut removed = 0;
         let mut cursor = b"0".to_vec();
         loop {
@@ -245,28 +250,29 @@ impl RedisBackend {
             if !keys.is_empty() {
                 removed += self.entries(&keys).await?.iter().flatten().count() as u64;
                 let names = keys.iter().flat_map(|key| self.names.of_key(key));
-                let names: Vec<String> = names.collect();
-                let call = |generation: &Generation, is_trusted| {
-                    self.invalidation(generation, is_trusted)
-                        .keys(names)
-                        .bytes("")
-                        .bytes("")
-                };
-                self.link.invalidate_at_leisure(call).await?;
+                self.remove_in(&generation, names.collect(), "").await?;
             }
             if next == b"0" {
                 break;
             }
             cursor = next;
         }
-        // On the connections that were trusted when it began: what was removed was in that data.
-        let mut note = cmd("ZADD");
-        note.arg(self.names.voided())
-            .arg("+inf")
-            .arg(follow::note_of(clear));
-        let leisure = self.link.leisure();
-        self.link.send(&generation, &note, leisure).await?;
+        self.remove_in(&generation, this(), follow::CLEARED).await?;
         Ok(removed)
+    }
+
+    /// Removes these names in the data set of these connections, and notes them under a position.
+    async fn remove_in(
+        &self,
+        generation: &Arc<Generation>,
+        names: Vec<String>,
+        position: &str,
+    ) -> Result<(), NoAnswer> {
+        let call = self.invalidation(generation, true);
+        let call = call.keys(names).bytes(position).bytes("");
+        let leisure = self.link.leisure();
+        let answer = self.link.call_on(generation, &call, leisure).await?;
+        self.link.acknowledged(generation, answer).map(drop)
     }
 
     /// What the change log is applied to.

@@ -54,6 +54,11 @@ impl Names {
         self.name("sequence:", epoch)
     }
 
+    /// What a clear is noted as.
+    pub(super) fn clear(&self, id: i64) -> String {
+        self.name("clear:", &id.to_string())
+    }
+
     /// The mark that is part of the stamp of every entry of a group.
     pub(super) fn group(&self, group: &str) -> String {
         self.name("group:", group)
