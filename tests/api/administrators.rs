@@ -117,6 +117,50 @@ async fn a_removal_waits_for_the_one_before_it() {
     assert_eq!(observer.texts(ACTIVE_ADMINS), [second.email]);
 }
 
+/// Above `READ COMMITTED` a transaction does not see what others commit after it began.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn of_two_administrators_who_remove_each_other_one_remains_at_every_isolation_level() {
+    for level in ["repeatable read", "serializable"] {
+        let first = TestApp::start_on(Storage::Postgres, "memory", "").await;
+        let mut truth = first.truth();
+        let database = truth.texts("SELECT current_database()::text AS value");
+        truth.execute(&format!(
+            "ALTER DATABASE {} SET default_transaction_isolation = '{level}'",
+            database[0]
+        ));
+        // On new connections.
+        let app = first.another("").await;
+        let admin = app.admin().await;
+        let demoted = json!({ "role": "user" });
+        for _ in 0..5 {
+            let second = app.new_user_with(&admin, json!({ "role": "admin" })).await;
+            let demote = |path: &str, token: &str| {
+                let demotion = app.patch(path).by(token).json(&demoted);
+                demotion.into_future()
+            };
+            let both = join(
+                demote(&second.path(), &admin),
+                demote("/users/1", &second.token),
+            );
+            let (of_second, of_first) = both.await;
+            assert_ne!(
+                status(&of_second) == 200,
+                status(&of_first) == 200,
+                "{level}: {of_second:?} {of_first:?}"
+            );
+            assert_eq!(truth.texts(ACTIVE_ADMINS).len(), 1, "{level}");
+            truth.execute("UPDATE users SET role = 'admin' WHERE id = 1");
+            truth.execute("UPDATE users SET role = 'user' WHERE id <> 1");
+            crate::support::eventually("the first administrator is one again", async || {
+                let stats = app.get("/cache/stats").by(&admin).await;
+                status(&stats) == 200
+            })
+            .await;
+        }
+        app.stop().await;
+    }
+}
+
 /// A service on this database, whose first administrator would have this address.
 async fn start(store: &Store, email: &str) -> TestApp {
     let config = format!("auth.admin_email = '{email}'");

@@ -171,3 +171,19 @@ async fn an_answer_that_ends_too_early_is_told_and_the_page_goes_on() {
     page.says("#banner", "All is well again").await;
     page.close(&[]).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_damaged_database_is_told_with_the_reason_and_so_is_its_recovery() {
+    let app = TestApp::start("").await;
+    let page = Page::dashboard(&app).await;
+    page.says("#database-status", "up").await;
+    app.truth()
+        .execute("ALTER TABLE products RENAME TO elsewhere");
+    page.says("#database-status", "damaged").await;
+    page.says("#banner", "missing: products").await;
+    is_legible(&page, "#banner").await;
+    app.truth()
+        .execute("ALTER TABLE elsewhere RENAME TO products");
+    page.says("#database-status", "up").await;
+    page.close(&[]).await;
+}

@@ -90,7 +90,7 @@ function quantile(bounds, counts, part) {
   return Infinity;
 }
 
-const STATUS_STYLES = { available: "good", degraded: "warn", up: "good", down: "bad" };
+const STATUS_STYLES = { available: "good", degraded: "warn", up: "good", down: "bad", damaged: "bad" };
 
 function showTrust({ cache, health }) {
   const isOff = cache.backend === "off";
@@ -152,6 +152,9 @@ export function troublesOf({ cache, health }) {
       kind: "database",
       words: "The database does not answer. Reads come out of the cache for a while, writes are refused.",
     });
+  }
+  if (health.components.database === "damaged") {
+    troubles.push({ kind: "database", words: `The database is damaged: ${health.reason}. Writes are refused.` });
   }
   if (cache.backend === "off") {
     troubles.push({ kind: "off", words: "The cache is off by configuration. Every read goes to the database." });
