@@ -66,11 +66,14 @@ impl Display for Positions {
     }
 }
 
-/// A committed write of the key.
+/// A committed write of the key, or an administrator's clear: what was stored before it is as stale as after
+/// a write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Row {
-    /// Where it stands in the log.
-    pub position: Position,
+    /// Where it stands in the log. A clear that has begun is not in the log yet.
+    pub position: Option<Position>,
+    /// Whether it is a clear.
+    pub is_clear: bool,
     /// The instance that made it.
     pub origin: u8,
     /// Whether its writer was told.
@@ -107,12 +110,37 @@ impl Database {
     /// Commits a write of the key.
     pub fn commit(&mut self, position: Position, origin: u8) {
         self.end(position);
-        let free = self.rows.iter_mut().find(|row| row.is_none());
-        *free.expect("scenarios have few writers") = Some(Row {
-            position,
+        self.add(Row {
+            position: Some(position),
+            is_clear: false,
             origin,
             is_acknowledged: false,
         });
+    }
+
+    /// Begins a clear: from here on what was loaded before is not to be found once it is acknowledged.
+    pub fn begin_clear(&mut self, origin: u8) {
+        self.add(Row {
+            position: None,
+            is_clear: true,
+            origin,
+            is_acknowledged: false,
+        });
+    }
+
+    /// Writes the clear into the log.
+    pub fn log_clear(&mut self) -> Position {
+        let position = self.begin();
+        self.end(position);
+        for row in self.rows.iter_mut().flatten() {
+            row.position.get_or_insert(position);
+        }
+        position
+    }
+
+    fn add(&mut self, row: Row) {
+        let free = self.rows.iter_mut().find(|row| row.is_none());
+        *free.expect("scenarios have few writers") = Some(row);
     }
 
     /// Commits a write of another key.
@@ -142,7 +170,7 @@ impl Database {
     /// The writer of this row was told that it is committed.
     pub fn acknowledge(&mut self, position: Position) {
         for row in self.rows.iter_mut().flatten() {
-            row.is_acknowledged |= row.position == position;
+            row.is_acknowledged |= row.position == Some(position);
         }
     }
 
@@ -159,23 +187,30 @@ impl Database {
     /// The value that the write at this position made.
     pub fn value_at(&self, position: Position) -> Value {
         self.writes()
-            .find(|(_, row)| row.position == position)
+            .find(|(_, row)| row.position == Some(position))
             .map_or(0, |(value, _)| value)
     }
 
     /// The rows of the log that speak of the key.
     pub fn of_key(&self) -> Positions {
-        self.writes().fold(Positions::default(), |rows, (_, row)| {
-            rows.and(Positions::only(row.position))
-        })
+        self.positions(|_| true)
+    }
+
+    /// The rows of the log that are clears.
+    pub fn clears(&self) -> Positions {
+        self.positions(|row| row.is_clear)
     }
 
     /// The rows of the log that this instance made.
     pub fn made_by(&self, origin: usize) -> Positions {
-        self.writes()
-            .filter(|(_, row)| usize::from(row.origin) == origin)
-            .fold(Positions::default(), |rows, (_, row)| {
-                rows.and(Positions::only(row.position))
+        self.positions(|row| usize::from(row.origin) == origin)
+    }
+
+    fn positions(&self, are_wanted: impl Fn(&Row) -> bool) -> Positions {
+        let rows = self.rows.iter().flatten().filter(|&row| are_wanted(row));
+        rows.filter_map(|row| row.position)
+            .fold(Positions::default(), |all, position| {
+                all.and(Positions::only(position))
             })
     }
 

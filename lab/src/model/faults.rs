@@ -234,6 +234,7 @@ fn kill(scenario: &Scenario, state: &mut State, instance: usize) {
         voided: Positions::default(),
         link: Link::Down,
         is_history_other: false,
+        connects: 0,
         tailer: Tailer {
             passed,
             published: horizon,

@@ -12,6 +12,8 @@ pub struct Instance {
     pub voided: Positions,
     /// The way to Redis.
     pub link: Link,
+    /// How often it has connected, where that makes a difference.
+    pub connects: u8,
     /// Whether Redis names its history otherwise than when this instance connected.
     pub is_history_other: bool,
     /// Who reads the log.
@@ -59,6 +61,18 @@ pub enum WriterAt {
     /// It has done something that should come after its far void, which is next. No writer but a
     /// mutant gets here.
     FarVoidLeft,
+    /// It has begun to clear.
+    ClearBegun,
+    /// It removes in Redis.
+    ClearRemoving,
+    /// It notes the clear in Redis.
+    ClearNoting,
+    /// It is about to clear near.
+    ClearNear,
+    /// It is about to write the clear into the log.
+    ClearLog,
+    /// It waits until its own instance has applied the row.
+    ClearLogged,
     /// It has ended, with or without its acknowledgement.
     Done,
 }
@@ -80,6 +94,8 @@ pub struct Writer {
     pub is_alone: bool,
     /// Whether it may hand its value through to near.
     pub is_through: bool,
+    /// The connection on which it clears.
+    pub connect: u8,
     /// Whether its doubt is overdue. No writer but a mutant's owes one.
     pub owes_doubt: bool,
     /// What it waits for.

@@ -17,7 +17,7 @@ pub(super) fn steps(steps: &mut Steps<'_>, instance: usize) {
         RecoveryAt::Idle => {
             if !matches!(from.instances[instance].link, Link::Trusted { .. }) {
                 steps.take(who, What::Does("connects, and notes the doubts"), |state| {
-                    state.connect(instance);
+                    state.connect(scenario, instance);
                     state.instances[instance].recovery.at = RecoveryAt::Connected;
                 });
             } else if !scenario.has(Mutant::NoHeartbeat) && from.finds_another(instance) {
@@ -57,6 +57,7 @@ pub(super) fn steps(steps: &mut Steps<'_>, instance: usize) {
             let command = match recovery.watermark {
                 Some(seen) => Command::Apply {
                     rows,
+                    clears: rows.among(from.database.clears()),
                     seen,
                     upto,
                     is_of_other_history: from.instances[instance].is_history_other,

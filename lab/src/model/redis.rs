@@ -43,6 +43,8 @@ pub struct Redis {
     /// Whether the sequence number that each instance keeps here is the last one acknowledged to it.
     /// It is not in data from before that acknowledgement, nor in data from before it connected.
     pub is_current: [bool; 2],
+    /// Whether the clear is noted as done here.
+    pub has_cleared: bool,
 }
 
 /// What is sent to Redis. Each is executed at once.
@@ -74,6 +76,8 @@ pub enum Command {
     Apply {
         /// The rows that speak of the key.
         rows: Positions,
+        /// Those of them that are clears.
+        clears: Positions,
         /// The watermark that the sender knows to have been reached.
         seen: Position,
         /// The new watermark.
@@ -81,6 +85,8 @@ pub enum Command {
         /// Whether Redis has got another history since the sender connected.
         is_of_other_history: bool,
     },
+    /// Notes that the clear is done.
+    Note,
     /// A recovery's: drops the namespace.
     Drop {
         /// The new watermark.
@@ -118,6 +124,9 @@ impl Redis {
         match command {
             Command::Get if is_trusted && !is_current => Answer::OtherData,
             Command::Apply { .. } if !is_current => Answer::Watermark(None),
+            Command::Note if !is_current && !scenario.has(Mutant::ClearNotedAnywhere) => {
+                Answer::OtherData
+            }
             // Removing is right in any data.
             Command::Void { .. } if is_trusted && !is_current => {
                 let removing = Command::Void {
@@ -150,8 +159,13 @@ impl Redis {
                 }
                 Answer::Written(self.void(through, scenario))
             }
+            Command::Note => {
+                self.has_cleared = true;
+                Answer::Done
+            }
             Command::Apply {
                 rows,
+                clears,
                 seen,
                 upto,
                 is_of_other_history,
@@ -160,7 +174,11 @@ impl Redis {
                 let stored = self.watermark;
                 let stored = stored.filter(|&stored| stored >= seen && !is_another);
                 Answer::Watermark(stored.map(|stored| {
-                    self.void_rows(rows.without(Positions::below(stored)), scenario);
+                    let left = rows.without(Positions::below(stored));
+                    self.void_rows(left.without(clears), scenario);
+                    if !left.among(clears).is_empty() {
+                        self.apply_clear(scenario);
+                    }
                     let new = stored.max(upto);
                     self.watermark = Some(new);
                     self.voided = self.voided.without(Positions::below(new));
@@ -173,6 +191,7 @@ impl Redis {
                     self.drop_namespace();
                 }
                 self.watermark = upto;
+                self.has_cleared = false;
                 Answer::Done
             }
         }
@@ -219,6 +238,13 @@ impl Redis {
             }
             self.entry = None;
         }
+    }
+
+    fn apply_clear(&mut self, scenario: &Scenario) {
+        if !self.has_cleared && !scenario.has(Mutant::ClearsLeftToTheirInstance) {
+            self.drop_namespace();
+        }
+        self.has_cleared = true;
     }
 
     /// What changing or losing the token does.
@@ -271,8 +297,10 @@ impl Display for Command {
                     None => Ok(()),
                 }
             }
+            Self::Note => write!(f, "NOTE of the clear"),
             Self::Apply {
                 rows,
+                clears: _,
                 seen,
                 upto,
                 is_of_other_history,

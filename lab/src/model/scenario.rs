@@ -18,6 +18,8 @@ pub enum Writes {
     Key,
     /// Another key, which only moves the log; and only once Redis fell back.
     OtherKey,
+    /// Nothing: an administrator clears the key.
+    Clear,
 }
 
 /// How often each thing may go wrong.
@@ -114,6 +116,14 @@ pub enum Mutant {
     HorizonAfterDrop,
     /// The tailer passes rows of its own instance without voiding.
     OwnRowsSkipped,
+    /// Who applies the log leaves clears in Redis to the instance that cleared.
+    ClearsLeftToTheirInstance,
+    /// A clear is noted in Redis, then done.
+    ClearNotedFirst,
+    /// A clear is noted in whatever data there is.
+    ClearNotedAnywhere,
+    /// A clear is acknowledged before its own instance has applied the row.
+    ClearNotAwaited,
 }
 
 /// One exploration.
@@ -168,6 +178,12 @@ impl Scenario {
     /// The same with something left out.
     pub fn with(self, mutants: &'static [Mutant]) -> Self {
         Self { mutants, ..self }
+    }
+
+    /// Whether an administrator clears.
+    pub(super) fn has_clear(&self) -> bool {
+        let mut writers = self.writers.iter();
+        writers.any(|(_, writes)| *writes == Writes::Clear)
     }
 
     pub(super) fn has(&self, mutant: Mutant) -> bool {

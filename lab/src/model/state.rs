@@ -7,7 +7,7 @@
 
 use std::fmt::{self, Display, Formatter};
 
-use super::database::{Database, Positions, Value};
+use super::database::{Database, Position, Positions, Value};
 use super::process::{
     Instance, Link, Reader, Recovery, RecoveryAt, Tailer, TailerAt, Writer, WriterAt,
 };
@@ -50,12 +50,14 @@ impl State {
             watermark: Some(0),
             voided: Positions::default(),
             is_current: [true; 2],
+            has_cleared: false,
         };
         let instance = Instance {
             near: warm,
             voided: Positions::default(),
             link: Link::Trusted { seen: 0 },
             is_history_other: false,
+            connects: 0,
             tailer: Tailer::default(),
             recovery: Recovery::default(),
         };
@@ -81,10 +83,12 @@ impl State {
     }
 
     /// Connects an instance, which begins a sequence of its own. Other data knows nothing of it.
-    pub fn connect(&mut self, instance: usize) {
+    pub fn connect(&mut self, scenario: &Scenario, instance: usize) {
+        let counts_connects = scenario.has_clear();
         self.redis.is_current[instance] = true;
         self.snapshot.is_current[instance] = false;
         let instance = &mut self.instances[instance];
+        instance.connects += u8::from(counts_connects);
         instance.link = Link::Connected;
         instance.is_history_other = false;
     }
@@ -128,8 +132,9 @@ impl State {
     /// because the instance has published a higher one.
     pub fn floor(&self, instance: usize) -> Value {
         let published = self.instances[instance].tailer.published;
-        let is_owed =
-            |origin: u8, position| usize::from(origin) == instance || position < published;
+        let is_owed = |origin: u8, position: Option<Position>| {
+            usize::from(origin) == instance || position.is_some_and(|it| it < published)
+        };
         self.database
             .writes()
             .filter(|(_, row)| row.is_acknowledged && is_owed(row.origin, row.position))

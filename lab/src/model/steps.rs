@@ -46,6 +46,10 @@ impl Steps<'_> {
             execute(scenario, state, who, command);
             answered(scenario, state, who, None);
         });
+        // On the connections of old, and compared with the number of then: see `execute`.
+        if command == Command::Note {
+            return;
+        }
         self.take(who, What::Loses(command, "late"), |state| {
             state.budget.losses -= 1;
             state.leave(command);
@@ -61,9 +65,17 @@ fn execute(scenario: &Scenario, state: &mut State, who: Who, command: Command) -
         return state.redis.execute(command, scenario);
     };
     let is_trusted = matches!(state.instances[instance].link, Link::Trusted { .. });
+    if let (Who::Writer(number, _), Command::Note) = (who, command)
+        && state.writers[number].connect != state.instances[instance].connects
+    {
+        return Answer::OtherData;
+    }
     let redis = &mut state.redis;
     let answer = redis.execute_for(instance, is_trusted, command, scenario);
-    if matches!(command, Command::Void { .. } | Command::Apply { .. }) && redis.is_current[instance]
+    if matches!(
+        command,
+        Command::Void { .. } | Command::Apply { .. } | Command::Note
+    ) && redis.is_current[instance]
     {
         state.snapshot.is_current[instance] = false;
     }

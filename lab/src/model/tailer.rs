@@ -70,6 +70,7 @@ fn void_far(steps: &mut Steps<'_>, instance: usize) {
     let command = match from.instances[instance].link {
         Link::Trusted { seen } => Some(Command::Apply {
             rows,
+            clears: rows.among(from.database.clears()),
             seen: if scenario.has(Mutant::ApplyIgnoresSeen) {
                 0
             } else {
@@ -78,6 +79,8 @@ fn void_far(steps: &mut Steps<'_>, instance: usize) {
             upto: tailer.upto,
             is_of_other_history: from.instances[instance].is_history_other,
         }),
+        // A clear is left to the recovery, which reads the log itself.
+        Link::Connected if !rows.among(from.database.clears()).is_empty() => None,
         Link::Connected if !rows.is_empty() => Some(Command::Void {
             through: None,
             position: None,

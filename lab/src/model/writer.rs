@@ -8,6 +8,12 @@ use super::scenario::{Mutant, Scenario, Writes};
 use super::state::State;
 use super::steps::{Steps, asks};
 
+/// What a clear sends.
+const REMOVE: Command = Command::Void {
+    through: None,
+    position: None,
+};
+
 /// The steps of a writer that waits for no answer.
 pub(super) fn steps(steps: &mut Steps<'_>, number: usize) {
     let (scenario, from) = (steps.scenario, steps.from);
@@ -24,6 +30,13 @@ pub(super) fn steps(steps: &mut Steps<'_>, number: usize) {
                     state.writers[number].end();
                 });
             }
+        }
+        WriterAt::Idle if writes == Writes::Clear => {
+            steps.take(who, What::Does("begins to clear"), |state| {
+                state.database.begin_clear(origin);
+                state.writers[number].connect = state.instances[instance].connects;
+                state.writers[number].at = WriterAt::ClearBegun;
+            });
         }
         WriterAt::Idle => steps.take(who, What::Does("takes a near ticket"), |state| {
             state.writers[number].near = true;
@@ -92,7 +105,48 @@ pub(super) fn steps(steps: &mut Steps<'_>, number: usize) {
             state.doubt(instance);
             end(state, number);
         }),
-        WriterAt::Claiming | WriterAt::Voiding | WriterAt::Done => {}
+        WriterAt::ClearBegun => {
+            let is_trusted = matches!(from.instances[instance].link, Link::Trusted { .. });
+            if !is_trusted {
+                steps.take(who, What::Does("cannot clear far"), |state| {
+                    state.writers[number].at = WriterAt::ClearNear;
+                });
+                return;
+            }
+            let is_noted_first = scenario.has(Mutant::ClearNotedFirst);
+            steps.take(who, What::Does("clears far"), |state| {
+                let (call, at) = if is_noted_first {
+                    (Command::Note, WriterAt::ClearNoting)
+                } else {
+                    (REMOVE, WriterAt::ClearRemoving)
+                };
+                state.writers[number].call = Some(call);
+                state.writers[number].at = at;
+            });
+        }
+        WriterAt::ClearNear => steps.take(who, What::Does("clears near"), |state| {
+            state.raise_epoch(scenario, instance);
+            state.instances[instance].near = None;
+            state.writers[number].at = WriterAt::ClearLog;
+        }),
+        WriterAt::ClearLog => steps.take(who, What::Does("logs the clear"), |state| {
+            state.writers[number].position = Some(state.database.log_clear());
+            state.writers[number].at = WriterAt::ClearLogged;
+        }),
+        WriterAt::ClearLogged => {
+            let published = from.instances[instance].tailer.published;
+            let is_applied = writer.position.is_some_and(|position| position < published);
+            if is_applied || scenario.has(Mutant::ClearNotAwaited) {
+                steps.take(who, What::Does("acknowledges the clear"), |state| {
+                    end(state, number);
+                });
+            }
+        }
+        WriterAt::Claiming
+        | WriterAt::Voiding
+        | WriterAt::ClearRemoving
+        | WriterAt::ClearNoting
+        | WriterAt::Done => {}
     }
 }
 
@@ -188,8 +242,19 @@ pub(super) fn answered(
     (number, instance): (usize, usize),
     answer: Option<Answer>,
 ) {
+    let is_noted_first = scenario.has(Mutant::ClearNotedFirst);
     let writer = &mut state.writers[number];
     match (writer.at, answer) {
+        (WriterAt::ClearRemoving, Some(Answer::Written(_))) if !is_noted_first => {
+            writer.call = Some(Command::Note);
+            writer.at = WriterAt::ClearNoting;
+        }
+        (WriterAt::ClearNoting, Some(Answer::Done)) if is_noted_first => {
+            writer.call = Some(REMOVE);
+            writer.at = WriterAt::ClearRemoving;
+        }
+        // Without the note, it is done by the instances that apply the log.
+        (WriterAt::ClearRemoving | WriterAt::ClearNoting, _) => writer.at = WriterAt::ClearNear,
         (WriterAt::Claiming, answer) => {
             writer.far = match answer {
                 Some(Answer::Ticket(id)) => Some(id),

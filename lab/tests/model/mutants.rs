@@ -1,6 +1,6 @@
 //! What becomes of the protocol without each rule.
 
-use alacena_lab::model::scenario::{Budget, Mutant, Scenario};
+use alacena_lab::model::scenario::{Budget, Mutant, Scenario, Writes};
 
 use super::{
     APART, FALLBACK, FALLBACK_AND_DISTRUST, NOTHING, ONE, RIVALS, TOGETHER, WARM, assert_caught,
@@ -278,4 +278,58 @@ fn a_horizon_read_after_the_drop_is_caught() {
 #[test]
 fn a_tailer_that_skips_its_own_rows_is_caught() {
     assert_caught(LOSSY, &[Mutant::OwnRowsSkipped]);
+}
+
+/// An administrator clears on one instance, and another reads far.
+const CLEARING: Scenario = Scenario {
+    instances: 2,
+    writers: &[(0, Writes::Clear)],
+    readers: &[1],
+    is_prompt: true,
+    ..WARM
+};
+
+#[test]
+fn a_clear_that_is_left_to_its_instance_is_caught() {
+    let distrusting = Scenario {
+        budget: Budget {
+            distrusts: 1,
+            ..NOTHING
+        },
+        ..CLEARING
+    };
+    assert_caught(distrusting, &[Mutant::ClearsLeftToTheirInstance]);
+}
+
+#[test]
+fn a_clear_that_is_noted_before_it_is_done_is_caught() {
+    let lossy = Scenario {
+        budget: LOSSY.budget,
+        ..CLEARING
+    };
+    assert_caught(lossy, &[Mutant::ClearNotedFirst]);
+}
+
+#[test]
+fn a_clear_that_is_noted_in_data_that_was_exchanged_meanwhile_is_caught() {
+    let exchanged = Scenario {
+        // So that it happens between the two commands.
+        is_prompt: false,
+        readers: &[],
+        budget: FALLBACK.budget,
+        ..CLEARING
+    };
+    assert_caught(exchanged, &[Mutant::ClearNotedAnywhere]);
+}
+
+#[test]
+fn a_clear_that_is_acknowledged_before_it_is_applied_is_caught() {
+    let distrusting = Scenario {
+        budget: Budget {
+            distrusts: 1,
+            ..NOTHING
+        },
+        ..CLEARING
+    };
+    assert_caught(distrusting, &[Mutant::ClearNotAwaited]);
 }

@@ -1,6 +1,6 @@
 //! What the protocol keeps.
 
-use alacena_lab::model::scenario::{Backend, Budget, Mutant, Scenario};
+use alacena_lab::model::scenario::{Backend, Budget, Mutant, Scenario, Writes};
 
 use super::{
     APART, FALLBACK, FALLBACK_AND_DISTRUST, NOTHING, ONE, RIVALS, TOGETHER, WARM, explored,
@@ -172,6 +172,45 @@ fn a_redis_that_falls_back_is_found_out_by_reads_and_changes_without_a_heartbeat
         readers: &[0],
         mutants: &[Mutant::NoHeartbeat],
         ..FALLBACK
+    });
+}
+
+/// A clear beside a write, and whatever may become of Redis meanwhile.
+#[test]
+fn a_clear_leaves_nothing_from_before_it() {
+    for budget in [
+        Budget {
+            losses: 1,
+            ..NOTHING
+        },
+        Budget {
+            saves: 1,
+            restarts: 1,
+            ..NOTHING
+        },
+        Budget {
+            fallbacks: 1,
+            ..NOTHING
+        },
+    ] {
+        explored(Scenario {
+            instances: 2,
+            writers: &[(0, Writes::Clear)],
+            readers: &[1],
+            is_prompt: true,
+            budget,
+            ..WARM
+        });
+    }
+    explored(Scenario {
+        writers: &[(0, Writes::Clear), (0, Writes::Key)],
+        readers: &[0],
+        is_prompt: true,
+        budget: Budget {
+            distrusts: 1,
+            ..NOTHING
+        },
+        ..WARM
     });
 }
 
