@@ -270,7 +270,7 @@ pub trait CacheBackend: Send + Sync + 'static {
     /// `through` is stored in the same step if its ticket is still good.
     async fn void(&self, change: &Change, through: Option<(Ticket, Entry)>) -> Voided;
 
-    /// Makes stale what the change log tells of, whoever changed it (recovery rules 3, 5 and 7). A store
+    /// Makes stale what the change log names, by any writer (recovery rules 3, 5 and 7). A store
     /// that instances share does a clear that it has not noted as done.
     async fn apply(&self, batch: &LogBatch) -> Voided {
         let mut worst = Voided::Confirmed;

@@ -1,6 +1,6 @@
 use bytes::Bytes;
 
-use super::clock::Timestamp;
+use super::clock::{CLOCK_TOLERANCE, Timestamp};
 
 /// What is kept under a key: bytes, or the knowledge that there is nothing, and its times.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,13 +67,12 @@ impl Entry {
     }
 
     /// The same entry, which no clock puts into the future: at `now` it lives no longer than it was to
-    /// live when it was stored.
-    pub(super) fn clamped(self, now: Timestamp) -> Self {
-        let ahead = i64::try_from(self.stored.since(now).as_millis()).unwrap_or(i64::MAX);
-        match ahead {
-            0 => self,
-            ahead => self.on_clock_ahead(-ahead),
-        }
+    /// live when it was stored. `None` if it is so far ahead that a clock was set back since: then its age is
+    /// not known.
+    pub(super) fn clamped(self, now: Timestamp) -> Option<Self> {
+        let ahead = self.stored.since(now);
+        let millis = i64::try_from(ahead.as_millis()).ok()?;
+        (ahead <= CLOCK_TOLERANCE).then(|| self.on_clock_ahead(-millis))
     }
 
     /// The bytes; `None` says that the source was asked and had nothing.

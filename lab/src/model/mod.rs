@@ -23,9 +23,9 @@
 //! # What goes wrong
 //!
 //! Commands and answers are lost, or arrive after their senders have given them up. Redis restarts
-//! with a snapshot or empty, is emptied, evicts, and falls back to older data behind connections that
-//! stay: it has another history then, so that it refuses to move the watermark for whoever connected
-//! before, who also hears of it at the next heartbeat.
+//! with a snapshot or empty, is emptied, evicts, and exchanges its data for older data behind connections
+//! that stay, with or without a change of its history, and back. A sequence number that each instance keeps
+//! in Redis tells its own data from others.
 //! Instances are killed, evict, and distrust Redis. Transactions get their positions in another order
 //! than they commit in, and are lost by writers who never learn whether they commit.
 //!
@@ -34,14 +34,12 @@
 //! - Where only equality is asked for, there are no numbers: a near ticket is good until the next
 //!   void of its instance, a recovery is doubted or not, the namespace's token is no more than what
 //!   it leaves alive, and a history is the same as when an instance connected, or another.
-//! - Groups, and admins who clear everything: there is one key, and what is voided is its copies.
+//! - Groups: there is one key, and what is voided is its copies. A clear is of that key.
+//! - A restored database: what was copied before it is dropped with the log, which begins anew.
 //! - Times to live, of entries and of leases: an eviction may come whenever a life might end.
 //! - Order on a connection: commands of one instance are executed in any order. Only one that is late
 //!   is executed after its sender goes on.
 //! - Clusters: there is one Redis, and each command is executed at once.
-//! - A Redis that falls back and keeps the name of its history. What it is called is relied upon.
-//! - What is owed while Redis has fallen back and the heartbeat has not come yet: reads may be stale
-//!   then, on instances that trust it. What remains after that is checked.
 //! - The time between an instance's connecting to Redis and its asking for the history's name: both
 //!   are one step.
 //! - Progress: nothing is said of whether a recovery ever succeeds.

@@ -123,7 +123,7 @@ impl Redis {
         let is_current = self.is_current[instance] || scenario.has(Mutant::SequenceIgnored);
         match command {
             Command::Get if is_trusted && !is_current => Answer::OtherData,
-            Command::Apply { .. } if !is_current => Answer::Watermark(None),
+            Command::Apply { .. } | Command::Drop { .. } if !is_current => Answer::Watermark(None),
             Command::Note if !is_current && !scenario.has(Mutant::ClearNotedAnywhere) => {
                 Answer::OtherData
             }

@@ -83,6 +83,8 @@ pub enum Mutant {
     DistrustAfterNearVoid,
     /// Sequence numbers are not looked at.
     SequenceIgnored,
+    /// A recovery drops the namespace, and leaves its sequence number as it is.
+    DropKeepsSequence,
     /// The watermark is advanced wherever it is.
     ApplyIgnoresSeen,
     /// The watermark is advanced whatever history Redis has.

@@ -72,11 +72,12 @@ fn execute(scenario: &Scenario, state: &mut State, who: Who, command: Command) -
     }
     let redis = &mut state.redis;
     let answer = redis.execute_for(instance, is_trusted, command, scenario);
-    if matches!(
-        command,
-        Command::Void { .. } | Command::Apply { .. } | Command::Note
-    ) && redis.is_current[instance]
-    {
+    let invalidates = match command {
+        Command::Void { .. } | Command::Apply { .. } | Command::Note => true,
+        Command::Drop { .. } => !scenario.has(Mutant::DropKeepsSequence),
+        Command::Get | Command::Claim { .. } | Command::Fill { .. } => false,
+    };
+    if invalidates && redis.is_current[instance] {
         state.snapshot.is_current[instance] = false;
     }
     answer

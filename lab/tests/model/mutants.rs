@@ -181,6 +181,23 @@ fn a_sequence_number_that_is_not_looked_at_is_caught() {
     assert_caught(back, &[Mutant::SequenceIgnored]);
 }
 
+/// A copy of the data that was taken while a recovery was under way is other data after it.
+#[test]
+fn a_drop_that_keeps_the_sequence_number_is_caught() {
+    let copied = Scenario {
+        readers: &[0],
+        budget: Budget {
+            saves: 1,
+            fallbacks: 1,
+            evictions: 1,
+            ..NOTHING
+        },
+        writers: WARM.writers,
+        ..FALLBACK
+    };
+    assert_caught(copied, &[Mutant::DropKeepsSequence]);
+}
+
 /// The history and the watermark are looked at besides: each of the three is enough for a replay.
 #[test]
 fn a_watermark_is_kept_from_moving_over_older_data_by_its_sequence_number_alone() {

@@ -33,7 +33,8 @@ pub(super) async fn apply(
         } else {
             ""
         };
-        let call = fenced(Script::Apply.call(), target.names, generation, seen);
+        let fence = Fence::Watermark(seen);
+        let call = fenced(Script::Apply.call(), target.names, generation, fence);
         let call = target.apply(call, entries, watermark);
         let answer = link.call_on(generation, &call, limit).await?;
         let position = link.acknowledged(generation, answer)?;
@@ -42,23 +43,34 @@ pub(super) async fn apply(
     Ok(())
 }
 
-/// Begins the call of a script that invalidates, with what its fence checks.
-pub(super) fn fenced(call: Call, names: &Names, generation: &Generation, seen: Position) -> Call {
-    begin(call, names, generation)
-        .bytes(generation.history().unwrap_or_default())
-        .number(seen.number())
-        .number(generation.acknowledged())
+/// What a script's fence checks.
+#[derive(Clone, Copy)]
+pub(super) enum Fence {
+    /// That the data set has a watermark of at least this position.
+    Watermark(Position),
+    /// The same without a watermark, which there may not be yet.
+    Sequence,
+    /// Nothing, as before a recovery.
+    Open,
 }
 
-/// The same with a fence that checks nothing, for before a recovery.
-pub(super) fn unfenced(call: Call, names: &Names, generation: &Generation) -> Call {
-    begin(call, names, generation).bytes("").bytes("").bytes("")
-}
-
-fn begin(call: Call, names: &Names, generation: &Generation) -> Call {
-    call.key(generation.sequence().to_owned())
-        .key(names.watermark().to_owned())
-        .key(names.voided().to_owned())
+/// Begins the call of a script that has a fence.
+pub(super) fn fenced(call: Call, names: &Names, generation: &Generation, fence: Fence) -> Call {
+    let call = call
+        .key(generation.sequence().to_owned())
+        .key(names.watermark().to_owned());
+    let history = generation.history().unwrap_or_default();
+    match fence {
+        Fence::Watermark(least) => call
+            .bytes(history)
+            .number(least.number())
+            .number(generation.acknowledged()),
+        Fence::Sequence => call
+            .bytes(history)
+            .bytes("")
+            .number(generation.acknowledged()),
+        Fence::Open => call.bytes("").bytes("").bytes(""),
+    }
 }
 
 /// The position under which a clear is noted as done, before the log has one for it: after all others.
@@ -97,6 +109,7 @@ impl Target<'_> {
             }
         }
         let call = call
+            .key(self.names.voided().to_owned())
             .key(self.names.token().to_owned())
             .keys(keys)
             .keys(groups)

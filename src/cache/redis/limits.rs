@@ -14,9 +14,6 @@ pub(super) const LARGE: usize = 64 * 1024;
 /// how long a limit that was learnt from such a value holds.
 const FOR: Duration = Duration::from_secs(300);
 
-/// So many connections lost while a key was read set that key aside: one may be lost for any reason.
-const STRIKES: u8 = 2;
-
 /// How many keys are remembered.
 const KEYS: u64 = 10_000;
 
@@ -28,9 +25,9 @@ pub(super) struct Limits {
     configured: usize,
     /// What a value that failed has shown to be too much, and until when that holds.
     learnt: Mutex<Option<(usize, Instant)>>,
-    /// Sizes of large values that were stored lately.
-    large: Moka<Key, usize>,
-    strikes: Moka<Key, u8>,
+    /// Keys whose last read failed, perhaps for the size of the value.
+    suspects: Moka<Key, ()>,
+    has_suspects: AtomicBool,
     set_aside: Moka<Key, ()>,
     has_set_aside: AtomicBool,
 }
@@ -41,8 +38,8 @@ impl Limits {
         Self {
             configured,
             learnt: Mutex::new(None),
-            large: keys(),
-            strikes: keys(),
+            suspects: keys(),
+            has_suspects: AtomicBool::new(false),
             set_aside: keys(),
             has_set_aside: AtomicBool::new(false),
         }
@@ -71,11 +68,20 @@ impl Limits {
         self.has_set_aside.store(true, Ordering::Relaxed);
     }
 
-    /// A value of this size was stored.
-    pub(super) fn stored(&self, key: &Key, size: usize) {
-        if size >= LARGE {
-            self.large.insert(key.clone(), size);
-        }
+    /// A read of this key failed, and the connection with it, or it took too long.
+    pub(super) fn suspect(&self, key: &Key) {
+        self.suspects.insert(key.clone(), ());
+        self.has_suspects.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the last read of this key failed, so that its size is looked at before it is read again.
+    pub(super) fn is_suspect(&self, key: &Key) -> bool {
+        self.has_suspects.load(Ordering::Relaxed) && self.suspects.contains_key(key)
+    }
+
+    /// The size of this key's value is known.
+    pub(super) fn clear_of_suspicion(&self, key: &Key) {
+        self.suspects.invalidate(key);
     }
 
     /// A value of this size could not be stored.
@@ -86,30 +92,12 @@ impl Limits {
         self.set_aside(key);
         let limit = (size / 2).max(LARGE);
         let is_news = self.takes(limit + 1);
-        *self.learnt.lock() = Some((limit, Instant::now() + FOR));
         if is_news {
+            *self.learnt.lock() = Some((limit, Instant::now() + FOR));
             log::warn!(
                 "values above {limit} bytes are kept out of Redis for {FOR:?}, in L1 only: one of {size} \
                  bytes failed reason=\"{why}\""
             );
-        }
-    }
-
-    /// A read of this key failed, and the connection with it, or only because it took too long.
-    pub(super) fn not_read(
-        &self,
-        key: &Key,
-        is_connection_lost: bool,
-        why: &impl std::fmt::Display,
-    ) {
-        if let Some(size) = self.large.remove(key) {
-            self.not_stored(key, size, why);
-        } else if is_connection_lost {
-            let strikes = self.strikes.get(key).unwrap_or_default() + 1;
-            self.strikes.insert(key.clone(), strikes);
-            if strikes >= STRIKES {
-                self.set_aside(key);
-            }
         }
     }
 }
@@ -141,18 +129,22 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_set_aside_for_a_connection_that_is_lost_again() {
+    fn a_lower_limit_stays() {
+        let limits = Limits::new(1 << 20);
+        let key = Key::of_id("user", 7);
+        limits.not_stored(&key, 2 * LARGE, &"refused");
+        limits.not_stored(&key, 1 << 20, &"refused");
+        assert!(limits.takes(LARGE) && !limits.takes(LARGE + 1));
+    }
+
+    #[test]
+    fn a_key_is_suspect_until_its_size_is_known() {
         let limits = Limits::new(1 << 20);
         let (key, other) = (Key::of_id("user", 7), Key::of_id("user", 8));
-        for is_lost in [false, false, true] {
-            limits.not_read(&key, is_lost, &"failed");
-            assert!(!limits.is_set_aside(&key));
-        }
-        limits.not_read(&key, true, &"failed");
-        assert!(limits.is_set_aside(&key) && !limits.is_set_aside(&other));
-        // One that is known to be large needs no second time.
-        limits.stored(&other, 1 << 19);
-        limits.not_read(&other, false, &"late");
-        assert!(limits.is_set_aside(&other) && !limits.takes(1 << 19));
+        assert!(!limits.is_suspect(&key));
+        limits.suspect(&key);
+        assert!(limits.is_suspect(&key) && !limits.is_suspect(&other));
+        limits.clear_of_suspicion(&key);
+        assert!(!limits.is_suspect(&key));
     }
 }

@@ -16,14 +16,12 @@ use super::script::Call;
 use super::settings::{RedisServerError, RedisSettings};
 use crate::cache::breaker::{Breaker, Failure};
 use crate::cache::budget::Wait;
+use crate::cache::clock::CLOCK_TOLERANCE;
 use crate::cache::log::Position;
 use crate::cache::stats::{ShardedCounter, increment};
 
 /// What a script answers that found other data than its sender knows.
 const OTHER_DATA: i64 = -1;
-
-/// Clocks that differ by less are taken for equal, so that a time read back is the one that was stored.
-const CLOCK_TOLERANCE: i64 = 1000;
 
 /// How many commands may wait to be written to a connection before their senders feel it.
 const QUEUE: usize = 1024;
@@ -489,13 +487,15 @@ impl Link {
     }
 
     /// Ends a recovery that began at so many doubts. Redis is trusted now, unless there were more.
-    pub(super) fn trust(&self, generation: &Arc<Generation>, doubts: u64) {
+    /// Answers whether it is.
+    pub(super) fn trust(&self, generation: &Arc<Generation>, doubts: u64) -> bool {
         // Before it closes: whoever finds it closed can ask.
         generation.is_recovered.store(true, Ordering::SeqCst);
         let is_trusted = self.is_present(generation) && self.breaker.close(doubts);
         if !is_trusted {
             generation.is_recovered.store(false, Ordering::SeqCst);
         }
+        is_trusted
     }
 
     /// How long a change of another instance may wait for Redis: near waits for it.
@@ -513,9 +513,11 @@ impl Link {
         self.clock_offset.load(Ordering::Relaxed)
     }
 
-    /// The clock of Redis was found to be so far ahead.
+    /// The clock of Redis was found to be so far ahead. A small difference to what is known changes
+    /// nothing, so that a time read back is the one that was stored.
     pub(super) fn measured_offset(&self, millis: i64) {
-        if millis.abs_diff(self.clock_offset()) > CLOCK_TOLERANCE.unsigned_abs() {
+        let change = Duration::from_millis(millis.abs_diff(self.clock_offset()));
+        if change > CLOCK_TOLERANCE {
             self.clock_offset.store(millis, Ordering::Relaxed);
         }
     }

@@ -41,12 +41,13 @@ use tokio::task::AbortHandle;
 
 pub use settings::{RedisAddress, RedisServer, RedisServerError, RedisSettings};
 
-use self::limits::Limits;
+use self::follow::Fence;
+use self::limits::{LARGE, Limits};
 use self::link::{Generation, Link, NoAnswer};
 use self::marks::Marks;
 use self::names::Names;
 use self::recovery::Recovery;
-use self::script::{Call, Script, delete};
+use self::script::{Call, Script};
 use self::seal::{HEAD, Sealer, Unsealed};
 use self::stored::Stored;
 use super::backend::{
@@ -231,7 +232,7 @@ impl RedisBackend {
     /// Removes what matches, step by step, and notes that. Answers how many live entries there were.
     ///
     /// All of it is done in one data set: the first step advances the sequence number, which other data
-    /// lacks from then on, and each further step compares it.
+    /// lacks from then on, and each further step compares it, also where it only looks.
     async fn remove(&self, clear: &Clear) -> Result<u64, NoAnswer> {
         let generation = self.link.trusted()?;
         let this = || vec![self.names.clear(clear.id())];
@@ -239,7 +240,17 @@ impl RedisBackend {
         let mut removed = 0;
         let mut cursor = b"0".to_vec();
         loop {
-            let (next, names) = self.scan(&cursor, SCANNED_AT_ONCE).await?;
+            let fence = Fence::Watermark(generation.seen());
+            let call = follow::fenced(Script::Scan.call(), &self.names, &generation, fence);
+            let call = call.bytes(&cursor[..]).bytes(self.names.every_key());
+            let call = call.number(SCANNED_AT_ONCE as u64);
+            let leisure = self.link.leisure();
+            let step = self.link.call_on(&generation, &call, leisure).await?;
+            if matches!(&step, Value::Array(nothing) if nothing.is_empty()) {
+                return Err(NoAnswer::Changed);
+            }
+            let (next, names): Scanned =
+                redis::from_redis_value(step).map_err(|_| self.link.senseless())?;
             let keys = names
                 .iter()
                 .filter_map(|name| self.names.key_of_either(name))
@@ -285,11 +296,47 @@ impl RedisBackend {
 
     /// Begins the call of the script that invalidates.
     fn invalidation(&self, generation: &Generation, is_trusted: bool) -> Call {
-        let call = Script::Void.call();
-        if is_trusted {
-            follow::fenced(call, &self.names, generation, generation.seen())
+        let fence = if is_trusted {
+            Fence::Watermark(generation.seen())
         } else {
-            follow::unfenced(call, &self.names, generation)
+            Fence::Open
+        };
+        let call = follow::fenced(Script::Void.call(), &self.names, generation, fence);
+        call.key(self.names.voided().to_owned())
+    }
+
+    /// A value of this size was sent and not stored: its own failure, unless Redis refuses for another
+    /// reason.
+    fn not_stored(&self, key: &Key, size: usize, why: &NoAnswer) {
+        let is_its_own = match why {
+            NoAnswer::Late(_) | NoAnswer::Lost(_) => true,
+            // Not OOM, READONLY, MISCONF and the like.
+            NoAnswer::Failed(why) => why.starts_with("ERR"),
+            NoAnswer::NotSent | NoAnswer::NoScript | NoAnswer::Changed => false,
+        };
+        if is_its_own {
+            self.limits.not_stored(key, size, why);
+        }
+    }
+
+    /// Whether a key can be read whose last read failed, perhaps for the size of its value.
+    async fn is_small_if_suspect(&self, key: &Key) -> bool {
+        if !self.limits.is_suspect(key) {
+            return true;
+        }
+        let mut look = cmd("STRLEN");
+        match self.link.ask(look.arg(self.names.entry(key))).await {
+            Ok(Value::Int(size)) if size < LARGE as i64 => {
+                self.limits.clear_of_suspicion(key);
+                true
+            }
+            Ok(Value::Int(size)) => {
+                self.limits.clear_of_suspicion(key);
+                let size = usize::try_from(size).unwrap_or(usize::MAX);
+                self.limits.not_stored(key, size, &"a read of it failed");
+                false
+            }
+            _ => false,
         }
     }
 
@@ -301,7 +348,7 @@ impl RedisBackend {
             increment(&self.forged);
             let _ = self.void(&Change::of(key.clone()), None).await;
         }
-        unsealed.map(|unsealed| unsealed.entry.clamped(now))
+        unsealed.and_then(|unsealed| unsealed.entry.clamped(now))
     }
 
     /// A ticket for a reader who will load the key and has `seen` the entry with this head, or none.
@@ -383,7 +430,7 @@ impl CacheBackend for RedisBackend {
     }
 
     async fn lookup(&self, key: &Key, mode: Mode, now: Timestamp) -> Lookup {
-        if self.limits.is_set_aside(key) {
+        if self.limits.is_set_aside(key) || !self.is_small_if_suspect(key).await {
             return Lookup::Miss(None);
         }
         for _ in 0..CLAIMS {
@@ -391,8 +438,7 @@ impl CacheBackend for RedisBackend {
                 Ok(stored) => stored,
                 Err(why) => {
                     if let NoAnswer::Late(_) | NoAnswer::Lost(_) = why {
-                        let is_lost = matches!(why, NoAnswer::Lost(_));
-                        self.limits.not_read(key, is_lost, &why);
+                        self.limits.suspect(key);
                     }
                     return Lookup::Miss(None);
                 }
@@ -465,15 +511,10 @@ impl CacheBackend for RedisBackend {
             .millis(life)
             .bytes(sealed);
         match self.link.call(&call).await {
-            Ok(Value::Int(1)) => {
-                self.limits.stored(key, size);
-                Filled::Stored
-            }
+            Ok(Value::Int(1)) => Filled::Stored,
             Ok(_) => Filled::Refused,
             Err(why) => {
-                if !matches!(why, NoAnswer::NotSent) {
-                    self.limits.not_stored(key, size, &why);
-                }
+                self.not_stored(key, size, &why);
                 // Other instances need not wait for it any longer.
                 self.release(ticket).await;
                 Filled::Failed
@@ -498,6 +539,9 @@ impl CacheBackend for RedisBackend {
         if through.is_none() && others.is_empty() {
             return Voided::Confirmed;
         }
+        if let Some((ticket, ..)) = through.as_ref().filter(|_| !is_through) {
+            self.limits.set_aside(ticket.key());
+        }
         let position = change.position().map(|position| position.to_string());
         let position = position.unwrap_or_default();
         let call = |generation: &Generation, is_trusted| {
@@ -519,8 +563,8 @@ impl CacheBackend for RedisBackend {
             Ok(OVERTAKEN) if through.is_some() => Voided::Overtaken,
             Ok(_) => Voided::Confirmed,
             Err(why) => {
-                if let Some((ticket, ..)) = &through {
-                    self.limits.not_stored(ticket.key(), size, &why);
+                if let Some((ticket, ..)) = through.as_ref().filter(|_| is_through) {
+                    self.not_stored(ticket.key(), size, &why);
                 }
                 Voided::Unconfirmed
             }
@@ -540,11 +584,16 @@ impl CacheBackend for RedisBackend {
             // Only the log that a recovery reads tells whether a clear was done.
             Ok((_, false)) if batch.has_clear() => Err(NoAnswer::NotSent),
             // No reader relies on the watermark before a recovery has read it: it stays. What is removed
-            // now spares that recovery another attempt.
+            // now spares that recovery another attempt. It advances the sequence number: a copy of the
+            // data from before it must not pass for this one afterwards.
             Ok((generation, false)) => {
                 let names = follow::stored_under(&self.names, batch);
-                let (delete, limit) = (delete(&names), self.link.share());
-                let removed = self.link.send(&generation, &delete, limit).await;
+                let call = self.invalidation(&generation, false);
+                let call = call.keys(names).bytes("").bytes("");
+                let share = self.link.share();
+                let removed = self.link.call_on(&generation, &call, share).await;
+                let removed =
+                    removed.and_then(|answer| self.link.acknowledged(&generation, answer));
                 removed.map(drop)
             }
             Err(why) => Err(why),

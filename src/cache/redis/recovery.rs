@@ -5,12 +5,13 @@ use deadpool_redis::redis::{Cmd, Value, cmd, from_redis_value_ref};
 use tokio::time::error::Elapsed;
 use tokio::time::{sleep, timeout};
 
+use super::follow::{self, Fence};
+use super::info_field;
 use super::link::{Generation, Link, NoAnswer};
 use super::marks::Marks;
 use super::names::Names;
 use super::script::{Script, delete};
-use super::{follow, info_field};
-use crate::cache::clock::Clock;
+use crate::cache::clock::{CLOCK_TOLERANCE, Clock};
 use crate::cache::key::Key;
 use crate::cache::log::{ChangeLog, Position, Replay, Watermark};
 
@@ -18,8 +19,8 @@ use crate::cache::log::{ChangeLog, Position, Replay, Watermark};
 /// Redis together, and should not come back to it together.
 const PAUSE: Duration = Duration::from_millis(200);
 
-/// How long new connections have to last before Redis is trusted again: each time that it comes to be
-/// trusted empties near, which costs more than Redis brings if it is lost again in the next moment.
+/// How long new connections have to last before Redis is used again: each loss costs requests a wait, and
+/// each recovery a replay, which is more than Redis brings if it is lost again in the next moment.
 /// This after a loss, twice that after the next, ...
 const FIRST_PROBATION: Duration = Duration::from_millis(150);
 
@@ -62,6 +63,7 @@ impl Recovery {
         // At the start there is nothing to lose.
         let mut probation = Duration::ZERO;
         let mut slow = 0;
+        let mut before = None;
         loop {
             if breaker.is_closed() {
                 if timeout(HEARTBEAT, breaker.opened()).await.is_err() {
@@ -72,7 +74,7 @@ impl Recovery {
             if closed.take().is_some_and(|at| at.elapsed() >= SETTLED) {
                 probation = FIRST_PROBATION;
             }
-            match self.recover(probation).await {
+            match self.recover(probation, &mut before).await {
                 Ok(true) => {
                     closed = Some(Instant::now());
                     probation = (probation * 2).clamp(FIRST_PROBATION, LONGEST_PROBATION);
@@ -93,7 +95,7 @@ impl Recovery {
         let heard = self.listen().await;
         let took = asked.elapsed();
         let heard = match heard {
-            Ok(generation) => self.register(&generation).await,
+            Ok(generation) => self.register(&generation, None).await,
             Err(why) => Err(why),
         };
         let why = match heard {
@@ -109,28 +111,16 @@ impl Recovery {
         0
     }
 
-    /// Whether Redis is what it was when it came to be trusted. One that was made a replica keeps its
-    /// connections and takes over another's data, which may be old, and a proxy may lead elsewhere
-    /// behind a connection that stays: then its history has another name, or the watermark or the
-    /// sequence number has not got as far as it had.
+    /// Whether all connections lead to the server that they led to when it came to be trusted. One that was
+    /// made a replica keeps its connections and takes over another's data: then its history has another
+    /// name.
     async fn listen(&self) -> Result<Arc<Generation>, NoAnswer> {
         let (generation, is_trusted) = self.link.connected()?;
         if !is_trusted {
             return Err(NoAnswer::NotSent);
         }
-        let (seen, acknowledged) = (generation.seen(), generation.acknowledged());
-        let mut look = cmd("MGET");
-        look.arg(self.names.watermark()).arg(generation.sequence());
-        let (history, found) = tokio::try_join!(
-            self.history(&generation),
-            self.at_leisure(&generation, &look)
-        )?;
-        let found = from_redis_value_ref::<(Option<String>, Option<u64>)>(&found);
-        let (stored, sequence) = found.unwrap_or_default();
-        let stored = stored.as_deref().and_then(Watermark::parse);
-        let is_behind = stored.is_none_or(|stored| stored.position() < seen)
-            || sequence.is_none_or(|sequence| sequence < acknowledged);
-        if is_behind || generation.history() != Some(history.as_str()) {
+        let history = self.history(&generation).await?;
+        if generation.history() != Some(history.as_str()) {
             return Err(NoAnswer::Changed);
         }
         Ok(generation)
@@ -160,7 +150,11 @@ impl Recovery {
     /// since is replayed (recovery rule 5). Where the log cannot tell, the namespace is dropped, by
     /// giving it another token: entries with the old one in their stamp are no hits any more, however
     /// many they are.
-    async fn recover(&self, probation: Duration) -> Result<bool, NoAnswer> {
+    async fn recover(
+        &self,
+        probation: Duration,
+        before: &mut Option<String>,
+    ) -> Result<bool, NoAnswer> {
         let epoch = format!("{:032x}", u128::from_be_bytes(self.marks.draw()));
         let sequence = self.names.sequence(&epoch);
         let generation = self.link.connect(sequence).await?;
@@ -174,17 +168,13 @@ impl Recovery {
             return Ok(false);
         }
         self.make_up(&generation).await?;
-        let mut keep = cmd("PERSIST");
-        keep.arg(generation.sequence());
-        if self.at_leisure(&generation, &keep).await? != Value::Int(1) {
-            return Err(NoAnswer::Changed);
-        }
-        self.register(&generation).await?;
+        // In the data that was made up for, or not at all.
+        self.register(&generation, before.as_deref()).await?;
+        *before = Some(generation.sequence().to_owned());
         if self.link.breaker().doubts() != doubts {
             return Ok(false);
         }
-        self.link.trust(&generation, doubts);
-        Ok(true)
+        Ok(self.link.trust(&generation, doubts))
     }
 
     /// Makes up for what Redis missed, by replaying the log or by dropping what is there.
@@ -279,34 +269,30 @@ impl Recovery {
         Ok(())
     }
 
-    /// Measures the clock of Redis, and notes by it that this connection epoch is in use. Removes the
-    /// sequence numbers of those that are not any more.
-    async fn register(&self, generation: &Arc<Generation>) -> Result<(), NoAnswer> {
+    /// Notes that this connection epoch is in use, which keeps its sequence number, and removes those of
+    /// epochs that are not: of processes that have ended, and `before`, this process's last one. Measures the
+    /// clock of Redis besides.
+    async fn register(
+        &self,
+        generation: &Arc<Generation>,
+        before: Option<&str>,
+    ) -> Result<(), NoAnswer> {
+        let fence = Fence::Watermark(generation.seen());
+        let call = follow::fenced(Script::Register.call(), &self.names, generation, fence);
+        let call = call
+            .key(self.names.epochs().to_owned())
+            .millis(EPOCH_LIFE)
+            .bytes(before.unwrap_or_default());
         let asked = self.clock.now();
-        let time = self.at_leisure(generation, &cmd("TIME")).await?;
-        let answered = self.clock.now();
-        let (seconds, micros): (i64, i64) =
-            from_redis_value_ref(&time).map_err(|_| self.link.senseless())?;
-        let now = seconds * 1000 + micros / 1000;
-        let halfway = asked + answered.since(asked) / 2;
-        self.link
-            .measured_offset(now.saturating_sub_unsigned(halfway.millis()));
-
-        let registry = self.names.epochs();
-        let mut note = cmd("ZADD");
-        note.arg(registry).arg(now).arg(generation.sequence());
-        self.at_leisure(generation, &note).await?;
-        let unused = now.saturating_sub_unsigned(EPOCH_LIFE.as_millis() as u64);
-        let mut look = cmd("ZRANGEBYSCORE");
-        look.arg(registry).arg("-inf").arg(unused);
-        let unused = self.at_leisure(generation, &look).await?;
-        let unused: Vec<String> =
-            from_redis_value_ref(&unused).map_err(|_| self.link.senseless())?;
-        if !unused.is_empty() {
-            let mut forget = cmd("ZREM");
-            forget.arg(registry).arg(&unused);
-            self.at_leisure(generation, &delete(&unused)).await?;
-            self.at_leisure(generation, &forget).await?;
+        let leisure = self.link.leisure();
+        let answer = self.link.call_on(generation, &call, leisure).await?;
+        let took = self.clock.now().since(asked);
+        let time = self.link.acknowledged(generation, answer)?;
+        // What took long, as when the machine was suspended, measures nothing.
+        if took <= CLOCK_TOLERANCE {
+            let halfway = asked + took / 2;
+            self.link
+                .measured_offset(time.saturating_sub_unsigned(halfway.millis()));
         }
         Ok(())
     }
@@ -343,7 +329,9 @@ impl Recovery {
             Ok(claimed == ticket && filled == Value::Int(1))
         };
         let write = async {
-            let void = follow::unfenced(Script::Void.call(), &self.names, generation);
+            let void = Script::Void.call();
+            let void = follow::fenced(void, &self.names, generation, Fence::Open);
+            let void = void.key(self.names.voided().to_owned());
             let void = void.keys(names.clone());
             let void = void.bytes("").bytes(id).millis(LIFE).bytes("entry");
             let voided = self.at_leisure(generation, &void.by_hash()).await?;
@@ -381,13 +369,20 @@ impl Recovery {
         why: &str,
     ) -> Result<(), NoAnswer> {
         log::info!("what is in Redis is dropped: {why}");
-        // Positions may come again, in another history of the database.
-        let forget = delete(&[self.names.voided().to_owned()]);
-        self.at_leisure(generation, &forget).await?;
-        let mut set = cmd("MSET");
-        set.arg(self.names.token()).arg(&self.marks.draw()[..]);
-        set.arg(self.names.watermark()).arg(end.text());
-        self.at_leisure(generation, &set).await?;
+        let call = follow::fenced(
+            Script::Drop.call(),
+            &self.names,
+            generation,
+            Fence::Sequence,
+        );
+        let call = call
+            .key(self.names.voided().to_owned())
+            .key(self.names.token().to_owned())
+            .bytes(end.text())
+            .bytes(self.marks.draw());
+        let leisure = self.link.leisure();
+        let answer = self.link.call_on(generation, &call, leisure).await?;
+        self.link.acknowledged(generation, answer)?;
         self.watermark(generation).await?;
         generation.saw(end.position());
         Ok(())

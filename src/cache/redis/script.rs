@@ -16,6 +16,9 @@ pub(super) enum Script {
     Renew,
     Release,
     Count,
+    Drop,
+    Scan,
+    Register,
 }
 
 macro_rules! fenced {
@@ -25,7 +28,7 @@ macro_rules! fenced {
 }
 
 impl Script {
-    pub(super) const ALL: [Self; 7] = [
+    pub(super) const ALL: [Self; 10] = [
         Self::Claim,
         Self::Fill,
         Self::Void,
@@ -33,6 +36,9 @@ impl Script {
         Self::Renew,
         Self::Release,
         Self::Count,
+        Self::Drop,
+        Self::Scan,
+        Self::Register,
     ];
 
     pub(super) fn code(self) -> &'static str {
@@ -44,6 +50,9 @@ impl Script {
             Self::Renew => include_str!("scripts/renew.lua"),
             Self::Release => include_str!("scripts/release.lua"),
             Self::Count => include_str!("scripts/count.lua"),
+            Self::Drop => fenced!("scripts/drop.lua"),
+            Self::Scan => fenced!("scripts/scan.lua"),
+            Self::Register => fenced!("scripts/register.lua"),
         }
     }
 

@@ -1,8 +1,8 @@
--- Begins each script that invalidates: whether this is the data set that the sender knows.
+-- Begins each script whose sender must know in which data set it runs.
 --
 -- KEYS: the sequence number of the sender's connection epoch; the watermark
--- ARGV: the replication id; the least position of the watermark; the least sequence number, or '' where
---       nothing is to be checked, as before a recovery
+-- ARGV: the replication id; the least position of the watermark, or '' where there need be none; the
+--       least sequence number, or '' where nothing is to be checked, as before a recovery
 
 local function position(watermark)
   return tonumber(string.match(watermark or '', '^%d+') or '')
@@ -16,7 +16,7 @@ local function is_other_data()
   if ARGV[3] == '' then
     return false
   end
-  if not stored or stored < tonumber(ARGV[2]) then
+  if ARGV[2] ~= '' and (not stored or stored < tonumber(ARGV[2])) then
     return true
   end
   if not sequence or sequence < tonumber(ARGV[3]) then

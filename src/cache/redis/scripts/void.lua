@@ -11,7 +11,9 @@
 -- A lease that is no hash is as good as none.
 local lease = ARGV[5] ~= '' and redis.pcall('HMGET', KEYS[4], 'id', 'stamp') or {}
 -- Removing is right in any data set.
-redis.call('DEL', unpack(KEYS, 4))
+for i = 4, #KEYS do
+  redis.call('DEL', KEYS[i])
+end
 if is_other_data() then
   return {-1, 0}
 end
