@@ -200,8 +200,13 @@ impl Database {
     /// # Errors
     /// Why the database did not answer.
     pub async fn has_active_admin(&self) -> Result<bool, DbError> {
-        self.read(|connection| has_other_active_admin(connection, NO_USER))
-            .await
+        self.read(|connection| {
+            let admins = users::table
+                .filter(users::role.eq(Role::Admin.as_str()))
+                .filter(users::is_active.eq(true));
+            diesel::select(diesel::dsl::exists(admins)).get_result(connection)
+        })
+        .await
     }
 
     /// Inserts an administrator, provided that there is no active one. Of several instances that do
@@ -361,25 +366,29 @@ fn insert(connection: &mut DbConnection, row: &NewUserRow) -> QueryResult<User> 
     row.map(User::from)
 }
 
-/// An id that no user has.
-const NO_USER: i64 = 0;
-
-/// Whether there is an active administrator apart from the user of this id.
+/// Whether there is an active administrator apart from the user of this id. One of them stays so until
+/// the transaction ends: a concurrent transaction that takes them away waits, and then does not count
+/// on the user of this id. SQLite has one writer at a time.
 fn has_other_active_admin(connection: &mut DbConnection, id: i64) -> QueryResult<bool> {
     let others = users::table
         .filter(users::role.eq(Role::Admin.as_str()))
         .filter(users::is_active.eq(true))
         .filter(users::id.ne(id));
-    diesel::select(diesel::dsl::exists(others)).get_result(connection)
+    let other = others.order(users::id).limit(1).select(users::id);
+    let other: Option<i64> = match connection {
+        DbConnection::Sqlite(sqlite) => other.first(sqlite),
+        DbConnection::Postgresql(postgres) => other.for_share().first(postgres),
+    }
+    .optional()?;
+    Ok(other.is_some())
 }
 
-/// Makes concurrent transactions that each take an active administrator away run one after the other:
-/// two administrators who demote each other must not both succeed.
+/// Keeps transactions that each take an active administrator away from a deadlock, in which each waits
+/// for the other's: [`has_other_active_admin`] alone is right, and a deadlock is tried again, but only
+/// after PostgreSQL's `deadlock_timeout`.
 ///
-/// Each of them locks the two active administrators with the lowest ids, in the same order. The
-/// later one then sees what the earlier one committed or, above `READ COMMITTED`, fails to
-/// serialize. Nothing is locked for other users. One who is promoted meanwhile is among the rows that
-/// the others lock. SQLite has one writer at a time and needs no lock.
+/// Each of them locks the two active administrators with the lowest ids, in the same order. Nothing
+/// is locked for other users.
 fn lock_admins(connection: &mut DbConnection, id: i64) -> QueryResult<()> {
     let DbConnection::Postgresql(postgres) = connection else {
         return Ok(());

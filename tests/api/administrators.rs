@@ -117,6 +117,38 @@ async fn a_removal_waits_for_the_one_before_it() {
     assert_eq!(observer.texts(ACTIVE_ADMINS), [second.email]);
 }
 
+/// A removal counts on another administrator only if that one stays until it ends.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_removal_counts_on_nobody_whose_demotion_is_under_way() {
+    let app = TestApp::start_on(Storage::Postgres, "memory", "").await;
+    let admin = app.admin().await;
+    let second = app.new_user(&admin).await;
+    let [mut promotion, mut demotion, mut observer] = [app.truth(), app.truth(), app.truth()];
+    let own_id = "SELECT pg_backend_pid()::text AS value";
+    let ids = [&mut promotion, &mut demotion].map(|by| by.texts(own_id).remove(0));
+    let mut waits_for = async |id: &str| {
+        let waiting = format!(
+            "SELECT 'waits' AS value FROM pg_stat_activity \
+             WHERE datname = current_database() AND {id} = ANY(pg_blocking_pids(pid))"
+        );
+        crate::support::eventually("the removal waits", async || {
+            !observer.texts(&waiting).is_empty()
+        })
+        .await;
+    };
+    promotion.execute("BEGIN; UPDATE users SET role = 'admin' WHERE id <> 1");
+    let removal = app.delete(&second.path()).by(&admin).into_future();
+    let removal = tokio::spawn(removal);
+    waits_for(&ids[0]).await;
+    demotion.execute("BEGIN; UPDATE users SET role = 'user' WHERE id = 1");
+    promotion.execute("COMMIT");
+    waits_for(&ids[1]).await;
+    demotion.execute("COMMIT");
+    let answer = removal.await.expect("the request ends");
+    answer.problem(409, "last-administrator");
+    assert_eq!(demotion.texts(ACTIVE_ADMINS), [second.email]);
+}
+
 /// Above `READ COMMITTED` a transaction does not see what others commit after it began.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_two_administrators_who_remove_each_other_one_remains_at_every_isolation_level() {
