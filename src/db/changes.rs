@@ -23,7 +23,7 @@ use diesel::sql_types::{Array, BigInt, Bool, Nullable, Text};
 use super::connection::{ConnectionManager, DbConnection};
 use super::database::Database;
 use super::error::{Cause, DbError};
-use super::history::{self, History, LogRow as NewestRow, Memory};
+use super::history::{self, History, Is, LogRow as NewestRow, Memory};
 use super::modified::{Committed, Modified};
 use super::place::{Place, Witness, parse_snapshot};
 use super::schema::{cache_changes, cache_log};
@@ -116,6 +116,7 @@ pub enum Since {
 }
 
 const ANOTHER_LOG: &str = "saved position not found in the change log (database restored)";
+const LOST_IDS: &str = "the server hands out transaction ids again (it has crashed)";
 const ANOTHER_LINEAGE: &str =
     "the change log belongs to another server or timeline (failover or restore)";
 const TRIMMED: &str = "saved position precedes the change log (log trimmed or begun anew)";
@@ -136,6 +137,7 @@ impl Database {
     }
 
     /// What was committed since a place. `told` is a position that was committed when it was learnt.
+    /// Begins a new history where they tell that the database was restored.
     ///
     /// # Errors
     /// Why the database did not answer.
@@ -145,13 +147,20 @@ impl Database {
             let lineage = lineage(connection)?;
             let mut since = since(connection, place.as_ref(), &lineage, history.committed())?;
             let (Since::Tail(Tail { place: end, .. }) | Since::Unknown { end, .. }) = &since;
-            if end.next <= told {
-                since = Since::Unknown {
-                    why: ANOTHER_LOG,
-                    end: end.clone(),
-                };
+            // Another database's place tells nothing of this one's history, nor does the place of a
+            // server that was promoted since: it may lack the last commits.
+            let is_of_this_server = place
+                .as_ref()
+                .is_some_and(|place| place.witness.lineage == lineage);
+            if is_of_this_server {
+                if end.next <= told {
+                    since = Since::Unknown {
+                        why: ANOTHER_LOG,
+                        end: end.clone(),
+                    };
+                }
+                settle_after(connection, &mut since, &history, &lineage)?;
             }
-            settle_after(connection, &mut since, &history, &lineage)?;
             Ok(since)
         };
         self.read(since).await
@@ -164,7 +173,7 @@ impl Database {
     pub async fn revoke_all_tokens(&self) -> Result<(), DbError> {
         let history = self.history.clone();
         let begin = move |connection: &mut DbConnection| {
-            history::alone(connection, |connection| history.begin(connection))
+            history::alone(connection, |connection| history.begin(connection, Is::Same))
         };
         self.read(begin).await
     }
@@ -403,7 +412,7 @@ fn settle_after(
                 if history.adopt(connection, is_restored)? {
                     return Ok(());
                 }
-                history.begin(connection)
+                history.begin(connection, Is::Same)
             })?;
         }
         *place = end(connection, lineage)?;
@@ -510,9 +519,12 @@ fn begin_or_resume(
                 return Ok(());
             }
             let stored = stored_lineage(connection)?;
-            let is_restored = is_restored(connection, memory_of, &stored, &present)?;
+            let is_restored = is_restored(connection, history, memory_of, &stored, &present)?;
+            let is_copy = is_restored && (memory_of.is_some() || history::is_dumped(connection)?);
+            // Those who run already know the log by its name.
+            let is_copy = is_copy && history.id().is_none();
             if !history.adopt(connection, is_restored)? {
-                history.begin(connection)?;
+                history.begin(connection, if is_copy { Is::Copy } else { Is::Same })?;
             } else if !stored.is_empty() {
                 history::begin_log(connection)?;
             }
@@ -538,7 +550,7 @@ fn resume(
     present: &str,
 ) -> QueryResult<bool> {
     let stored = stored_lineage(connection)?;
-    let is_restored = is_restored(connection, memory, &stored, present)?;
+    let is_restored = is_restored(connection, history, memory, &stored, present)?;
     let is_present = present == UNTOLD || stored == present;
     Ok(is_present && history.adopt(connection, is_restored)?)
 }
@@ -551,12 +563,14 @@ fn stored_lineage(connection: &mut DbConnection) -> QueryResult<String> {
 /// Whether the database was restored or copied, as far as can be told without its log.
 fn is_restored(
     connection: &mut DbConnection,
+    history: &History,
     memory: Option<&Memory>,
     stored: &str,
     present: &str,
 ) -> QueryResult<bool> {
     if let Some(memory) = memory {
-        return memory.tells_of_restore(connection);
+        // Whoever has followed the log knows better than the file.
+        return Ok(history.id().is_none() && memory.tells_of_restore(connection)?);
     }
     Ok(history::is_dumped(connection)?
         || (present != UNTOLD && history::is_restored(connection, stored, present)?))
@@ -595,7 +609,9 @@ fn since(
         (false, tail) if begins_after(connection, place)? => unknown(TRIMMED, tail.place),
         (false, tail) => unknown(ANOTHER_LOG, tail.place),
         (true, tail) if !has_kept(connection, committed)? => unknown(ANOTHER_LOG, tail.place),
-        (true, tail) if tail.place.is_before(place) => unknown(ANOTHER_LOG, tail.place),
+        // Ids of transactions that left nothing behind are lost with a crash. All that was committed
+        // is there.
+        (true, tail) if tail.place.is_before(place) => unknown(LOST_IDS, tail.place),
         (true, tail) if tail.changes.len() as i64 > MOST => unknown(TOO_MANY, tail.place),
         (true, tail) => Ok(Since::Tail(tail)),
     }

@@ -8,7 +8,7 @@
 //!   dump), the cluster or the database's oid is another (a copy), or the timeline changed and the
 //!   server has a recovery target (a point-in-time recovery). A promoted standby keeps the history.
 //! * SQLite: a small file beside the database remembers the history, the newest row of the change log
-//!   and the inode. It is missing (a copy), or the database does not contain what it remembers.
+//!   and which file it was. It is missing (a copy), or the database is not what it remembers.
 //! * Both: the change log does not contain a row that this process, or Redis, has seen in it.
 //!
 //! A new history begins the change log anew, so that every instance and every Redis drops its copies.
@@ -26,7 +26,7 @@ use diesel::sql_types::{BigInt, Bool, Text};
 use parking_lot::Mutex;
 
 use super::connection::DbConnection;
-use super::damage::inode;
+use super::damage::FileId;
 use super::schema::{cache_changes, cache_log, database_history};
 
 /// So many ancestors are remembered.
@@ -40,11 +40,14 @@ const HAS_RECOVERY_TARGET: &str = "SELECT EXISTS (SELECT FROM pg_settings WHERE 
 /// The row, and whether the transaction and the database that it names are those it is read from.
 const POSTGRES_ROW: &str = "SELECT id, ancestors, \
      xmin::text::bigint = written_by & 4294967295 AND database_oid = \
-     (SELECT oid::bigint FROM pg_database WHERE datname = current_database()) AS is_original \
-     FROM database_history";
+     (SELECT oid::bigint FROM pg_database WHERE datname = current_database()) \
+     AND (SELECT count(*) = 1 FROM database_history) AS is_original \
+     FROM database_history LIMIT 1";
 
-/// Makes the row an original one: see [`POSTGRES_ROW`].
-const SIGN_ROW: &str = "UPDATE database_history SET written_by = cache_position(), database_oid = \
+/// Makes the row an original one, without those that a dump has added: see [`POSTGRES_ROW`].
+const SIGN_ROW: &str = "DELETE FROM database_history \
+     WHERE ctid <> (SELECT ctid FROM database_history LIMIT 1); \
+     UPDATE database_history SET written_by = cache_position(), database_oid = \
      (SELECT oid::bigint FROM pg_database WHERE datname = current_database())";
 
 /// What this process knows of the database's history. Clones share it.
@@ -56,6 +59,15 @@ struct Known {
     /// 0 while it is not known.
     id: AtomicI64,
     committed: Mutex<Option<LogRow>>,
+}
+
+/// What a database with a new history is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Is {
+    /// The one that it was, in whatever state.
+    Same,
+    /// Possibly one of two.
+    Copy,
 }
 
 /// A row of the change log, told from those of other histories.
@@ -147,7 +159,7 @@ impl History {
     }
 
     /// Begins a new history, and the change log with it. The caller runs [`alone`].
-    pub(super) fn begin(&self, connection: &mut DbConnection) -> QueryResult<()> {
+    pub(super) fn begin(&self, connection: &mut DbConnection, is: Is) -> QueryResult<()> {
         let row = Row::read(connection)?;
         let id = fastrand::i64(1..);
         let known = self.id().filter(|known| *known != row.id);
@@ -165,12 +177,14 @@ impl History {
         if let DbConnection::Postgresql(postgres) = connection {
             postgres.batch_execute(SIGN_ROW)?;
         }
-        // What another database, which this one was copied from, keeps in a Redis that both use is
-        // not this one's.
-        let identity = format!("{:016x}{:016x}", fastrand::u64(..), fastrand::u64(..));
-        diesel::update(cache_log::table)
-            .set(cache_log::identity.eq(identity))
-            .execute(connection)?;
+        if is == Is::Copy {
+            // What another database, which this one was copied from, keeps in a Redis that both use
+            // is not this one's.
+            let identity = format!("{:016x}{:016x}", fastrand::u64(..), fastrand::u64(..));
+            diesel::update(cache_log::table)
+                .set(cache_log::identity.eq(identity))
+                .execute(connection)?;
+        }
         begin_log(connection)?;
         self.set(id);
         Ok(())
@@ -280,13 +294,14 @@ pub(super) fn newest(connection: &mut DbConnection) -> QueryResult<LogRow> {
 struct Remembered {
     history: i64,
     newest: LogRow,
-    inode: u64,
+    file: FileId,
 }
 
 impl fmt::Display for Remembered {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let LogRow { position, mark } = self.newest;
-        writeln!(f, "{} {position} {mark} {}", self.history, self.inode)
+        let FileId { inode, born } = self.file;
+        writeln!(f, "{} {position} {mark} {inode} {born}", self.history)
     }
 }
 
@@ -302,7 +317,10 @@ impl FromStr for Remembered {
                 position: number().parse()?,
                 mark: number().parse()?,
             },
-            inode: number().parse()?,
+            file: FileId {
+                inode: number().parse()?,
+                born: number().parse()?,
+            },
         })
     }
 }
@@ -334,7 +352,7 @@ impl Memory {
             return Ok(true);
         };
         let is_same = remembered.history == Row::read(connection)?.id
-            && Some(remembered.inode) == inode(&self.database)
+            && Some(remembered.file) == FileId::of(&self.database)
             && contains(connection, remembered.newest)?;
         Ok(!is_same)
     }
@@ -342,13 +360,13 @@ impl Memory {
     /// Remembers the history and the log's newest row.
     pub(super) fn remember(&mut self, history: i64, newest: LogRow) {
         // A file that was deleted may be put back.
-        let Some(inode) = inode(&self.database) else {
+        let Some(file) = FileId::of(&self.database) else {
             return;
         };
         let remembered = Remembered {
             history,
             newest,
-            inode,
+            file,
         };
         match self.replace(&remembered.to_string()) {
             Ok(()) => self.has_failed = false,

@@ -1,6 +1,7 @@
 //! Tokens and entity tags of a database that is restored, copied, or emptied: each belongs to one
 //! account, one password and one history of the database.
 
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -147,6 +148,42 @@ async fn a_restored_file_refuses_the_tokens_of_its_former_history_with_the_cache
     a_restored_file_refuses_the_tokens_of_its_former_history("off").await;
 }
 
+/// As `tar` puts a folder back: the file beside the database too, and often under the same inodes.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restored_folder_refuses_the_tokens_of_its_former_history() {
+    let file = File::new();
+    let app = file.serve("memory").await;
+    let admin = app.admin().await;
+    let user = app.new_user(&admin).await;
+    file.stop(app).await;
+    let names = ["alacena.db", "alacena.db-history"].map(|name| file.0.path().join(name));
+    let saved = names
+        .clone()
+        .map(|name| std::fs::read(name).expect("it is there"));
+
+    let app = file.serve("memory").await;
+    change_password(&app, &user, &admin).await;
+    file.stop(app).await;
+
+    // Some file systems give a new file the lowest number that is free: that of the removed one.
+    let inode = |path: &Path| std::fs::metadata(path).expect("it is there").ino();
+    let is_above = |n: u32| {
+        let filler = file.0.path().join(format!("filler-{n}"));
+        std::fs::write(&filler, "").expect("there is room");
+        inode(&filler) > inode(&names[0])
+    };
+    assert!((0..10_000).any(is_above));
+    for (name, content) in names.iter().zip(saved) {
+        std::fs::remove_file(name).expect("it is there");
+        std::fs::write(name, content).expect("there is room");
+    }
+    let app = file.serve("memory").await;
+    for token in [&user.token, &admin] {
+        is_refused(&app, token).await;
+    }
+    app.stop().await;
+}
+
 /// Another database file under the path, while the service runs, as `.restore` in the sqlite3 shell
 /// makes it: one transaction that puts every page back.
 async fn a_restore_under_the_running_service_begins_a_new_history(backend: &str) {
@@ -282,6 +319,118 @@ async fn a_dump_and_a_copy_refuse_the_tokens_of_the_database_they_came_from() {
     for token in [&user.token, &new] {
         is_refused(&app, token).await;
     }
+    app.stop().await;
+}
+
+/// A dump of the data alone, which is read into a database that has its own row.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_row_of_the_history_is_a_restore() {
+    let store = block_in_place(|| Store::fresh(Storage::Postgres));
+    let app = TestApp::start_at(&store.url(), "memory", "").await;
+    let token = app.admin().await;
+    let mut truth = app.truth();
+    app.stop().await;
+    truth.execute("INSERT INTO database_history SELECT * FROM database_history");
+    let app = TestApp::start_at(&store.url(), "memory", "").await;
+    is_refused(&app, &token).await;
+    let token = app.admin().await;
+    app.stop().await;
+    let rows = truth.texts("SELECT count(*)::text AS value FROM database_history");
+    assert_eq!(rows, ["1"]);
+    let app = TestApp::start_at(&store.url(), "memory", "").await;
+    assert_eq!(status(&app, &token).await, 200, "a restart keeps tokens");
+    app.stop().await;
+    block_in_place(|| drop((truth, store)));
+}
+
+/// Only Redis has seen what came later: cluster, timeline and rows are those of the original.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_of_the_disk_refuses_the_tokens_of_its_former_history() {
+    let mut postgres = block_in_place(Postgres::start).expect("a server of one's own");
+    let url = block_in_place(|| postgres.create_database()).expect("it makes databases");
+    let config = namespace();
+    let app = TestApp::start_at(&url, "tiered", &config).await;
+    let admin = app.admin().await;
+    let user = app.new_user(&admin).await;
+    app.stop().await;
+    let folder = postgres.folder().display().to_string();
+    let snapshot = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("there is room");
+    let saved = snapshot.path().join("saved").display().to_string();
+    block_in_place(|| {
+        postgres.stop().expect("it stops");
+        run("cp", &["-a", &folder, &saved]);
+        postgres.start_again().expect("it starts");
+    });
+
+    let app = TestApp::start_at(&url, "tiered", &config).await;
+    rename(&app, &user, &admin).await;
+    change_password(&app, &user, &admin).await;
+    app.stop().await;
+    block_in_place(|| {
+        postgres.stop().expect("it stops");
+        std::fs::remove_dir_all(&folder).expect("it can be removed");
+        run("cp", &["-a", &saved, &folder]);
+        postgres.start_again().expect("it starts");
+    });
+
+    let app = TestApp::start_at(&url, "tiered", &config).await;
+    eventually("tokens are refused", async || {
+        status(&app, &user.token).await == 401 && status(&app, &admin).await == 401
+    })
+    .await;
+    let new = app.login(&user.email, &user.password).await;
+    has_kept_its_name(&app, &user, &new).await;
+    app.stop().await;
+    let app = TestApp::start_at(&url, "tiered", &config).await;
+    assert_eq!(status(&app, &new).await, 200, "a restart keeps tokens");
+    app.stop().await;
+}
+
+/// Waits until the service has read the log to its end: it asks for the snapshot at each look.
+async fn has_looked(postgres: &Postgres, database: &str) {
+    let looked = "SELECT query_start FROM pg_stat_activity \
+                  WHERE query LIKE '%cache_snapshot%' AND pid <> pg_backend_pid()";
+    let mut looks = std::collections::BTreeSet::new();
+    eventually("the log was read", async || {
+        looks.insert(block_in_place(|| postgres.query(database, looked)).expect("it answers"));
+        looks.len() > 5
+    })
+    .await;
+}
+
+/// A crash loses the ids of transactions that left nothing behind. All that was committed is there.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_crash_of_postgresql_keeps_tokens() {
+    let mut postgres = block_in_place(Postgres::start).expect("a server of one's own");
+    let url = block_in_place(|| postgres.create_database()).expect("it makes databases");
+    let app = TestApp::start_at(&url, "memory", "").await;
+    let token = app.admin().await;
+    let database = url.rsplit('/').next().expect("a name");
+    let query = |postgres: &Postgres, sql: &str| {
+        block_in_place(|| postgres.query(database, sql)).expect("it answers")
+    };
+    // What is not waited for is written by this process.
+    let writer = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'walwriter'";
+    let writer = query(&postgres, writer);
+    block_in_place(|| run("kill", &["-STOP", writer.trim()]));
+    for _ in 0..20 {
+        query(&postgres, "SELECT pg_current_xact_id()");
+    }
+    has_looked(&postgres, database).await;
+    let next = "SELECT pg_snapshot_xmax(pg_current_snapshot())";
+    let number = |text: String| text.trim().parse::<u64>().expect("a number");
+    let before = number(query(&postgres, next));
+    block_in_place(|| {
+        postgres.kill().expect("it is killed");
+        postgres.start_again().expect("it starts");
+    });
+    assert!(number(query(&postgres, next)) < before, "ids were lost");
+    eventually("it is ready", async || {
+        app.get("/health/ready").await.status.as_u16() == 200
+    })
+    .await;
+    has_looked(&postgres, database).await;
+    assert_eq!(status(&app, &token).await, 200);
     app.stop().await;
 }
 
