@@ -2,7 +2,7 @@
 
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use diesel::prelude::*;
 use diesel::sql_types::Text;
@@ -44,7 +44,7 @@ pub(super) struct Damage(Arc<Known>);
 #[derive(Debug, Default)]
 struct Known {
     /// Of the SQLite file that was opened first.
-    inode: OnceLock<u64>,
+    file: OnceLock<FileId>,
     corrupt: Mutex<Option<Corrupt>>,
     reported: Mutex<Option<Arc<str>>>,
 }
@@ -58,8 +58,8 @@ struct Corrupt {
 impl Damage {
     /// Notes which file was opened.
     pub(super) fn opened(&self, file: &Path) {
-        if let Some(inode) = inode(file) {
-            self.0.inode.get_or_init(|| inode);
+        if let Some(id) = FileId::of(file) {
+            self.0.file.get_or_init(|| id);
         }
     }
 
@@ -68,11 +68,11 @@ impl Damage {
     /// # Errors
     /// What became of it.
     pub(super) fn check_file(&self, file: &Path) -> Result<(), Arc<str>> {
-        let Some(opened) = self.0.inode.get() else {
+        let Some(opened) = self.0.file.get() else {
             return Ok(());
         };
-        match inode(file) {
-            Some(inode) if inode == *opened => Ok(()),
+        match FileId::of(file) {
+            Some(id) if id == *opened => Ok(()),
             Some(_) => Err(format!("the file {} was replaced", file.display()).into()),
             None => Err(format!("the file {} was deleted", file.display()).into()),
         }
@@ -152,8 +152,14 @@ impl Database {
     /// Whether it can do its work.
     pub async fn health(&self) -> Health {
         let damage = self.manager().damage();
-        if damage.is_recheck_due() && self.read(is_whole).await.is_ok_and(|is_whole| is_whole) {
-            damage.is_whole();
+        if damage.is_recheck_due() {
+            // It reads every page. Whoever asks for the health does not wait for it.
+            let (database, damage) = (self.clone(), damage.clone());
+            tokio::spawn(async move {
+                if database.read(is_whole).await.is_ok_and(|is_whole| is_whole) {
+                    damage.is_whole();
+                }
+            });
         }
         let health = match self.check_intact() {
             Ok(()) => match self.read(missing).await {
@@ -162,7 +168,8 @@ impl Database {
                 Err(DbError::Damaged(why)) => Health::Damaged(why),
                 Err(error) => Health::Unreachable(error.to_string().into()),
             },
-            Err(error) => Health::Damaged(error.to_string().into()),
+            Err(DbError::Damaged(why)) => Health::Damaged(why),
+            Err(error) => Health::Unreachable(error.to_string().into()),
         };
         match &health {
             Health::Up => damage.report(None),
@@ -200,8 +207,24 @@ fn is_whole(connection: &mut DbConnection) -> QueryResult<bool> {
     Ok(found.quick_check == "ok")
 }
 
-/// The file's inode; `None` if there is no such file.
-pub(super) fn inode(file: &Path) -> Option<u64> {
-    use std::os::unix::fs::MetadataExt;
-    std::fs::metadata(file).ok().map(|metadata| metadata.ino())
+/// Tells a file from every other, also from a later one that got its inode.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct FileId {
+    pub(super) inode: u64,
+    /// In nanoseconds since the Unix epoch; 0 where the file system does not tell.
+    pub(super) born: u128,
+}
+
+impl FileId {
+    /// `None` if there is no such file.
+    pub(super) fn of(file: &Path) -> Option<Self> {
+        use std::os::unix::fs::MetadataExt;
+        let metadata = std::fs::metadata(file).ok()?;
+        let born = metadata.created().ok();
+        let born = born.and_then(|born| born.duration_since(SystemTime::UNIX_EPOCH).ok());
+        Some(Self {
+            inode: metadata.ino(),
+            born: born.map_or(0, |born| born.as_nanos()),
+        })
+    }
 }
