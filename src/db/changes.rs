@@ -17,26 +17,19 @@ use std::time::Duration;
 
 use chrono::Utc;
 use diesel::prelude::*;
-use diesel::r2d2::R2D2Connection;
 use diesel::sql_types::{Array, BigInt, Bool, Nullable, Text};
 
 use super::connection::{ConnectionManager, DbConnection};
 use super::database::Database;
-use super::error::{Cause, DbError};
+use super::error::DbError;
 use super::history::{self, History, Is, LogRow as NewestRow, Memory};
+use super::lineage::{begin_or_resume, lineage};
 use super::modified::{Committed, Modified};
 use super::place::{Place, Witness, parse_snapshot};
 use super::schema::{cache_changes, cache_log};
 
 /// So many changes at once are not worth being voided one by one.
 const MOST: i64 = 10_000;
-
-/// About so many rows at most are trimmed in one transaction.
-const TRIMMED_AT_ONCE: i64 = 20_000;
-
-/// Tells a PostgreSQL cluster and its timeline, which a restored backup or a failover ends.
-const LINEAGE: &str = "SELECT system_identifier || '.' || \
-     left(pg_walfile_name(pg_current_wal_insert_lsn()), 8) AS value FROM pg_control_system()";
 
 /// What was committed since a place, and the place after it, as one snapshot sees it.
 const TAIL: &str = "SELECT s.snapshot::text AS snapshot, \
@@ -198,31 +191,6 @@ impl Database {
         inserted.done()
     }
 
-    /// Deletes what is older than `age`, and what exceeds so many rows, but not the newest. Answers
-    /// how many rows that were.
-    ///
-    /// # Errors
-    /// Why the database did not answer.
-    pub async fn trim_changes(&self, age: Duration, rows: u32) -> Result<u64, DbError> {
-        let mut trimmed = 0;
-        loop {
-            let cut = self
-                .read(move |connection| first_kept(connection, age, rows))
-                .await?;
-            let deleted = self
-                .write(move |connection| {
-                    let old = cache_changes::table.filter(cache_changes::position.lt(cut));
-                    diesel::delete(old).execute(connection).map(Modified::Done)
-                })
-                .await?;
-            let deleted = deleted.done()?.value;
-            trimmed += deleted as u64;
-            if deleted < TRIMMED_AT_ONCE as usize {
-                return Ok(trimmed);
-            }
-        }
-    }
-
     /// Somebody who follows the log from its present end, on a connection of their own.
     ///
     /// # Errors
@@ -235,61 +203,6 @@ impl Database {
         opened
             .await
             .unwrap_or_else(|panic| Err(DbError::Internal(panic.to_string().into())))
-    }
-}
-
-/// The lowest position that is not to be trimmed.
-fn first_kept(connection: &mut DbConnection, age: Duration, rows: u32) -> QueryResult<i64> {
-    use cache_changes::{kind, made_at, position, table};
-    let age = i64::try_from(age.as_millis()).unwrap_or(i64::MAX);
-    let born = now(connection)?.saturating_sub(age);
-    // By position in every case: whoever finds their witness must find all that came after it.
-    let old: Option<i64> = table
-        .filter(made_at.lt(born))
-        .select(diesel::dsl::max(position))
-        .first(connection)?;
-    let exceeding: Option<i64> = table
-        .order(position.desc())
-        .offset(i64::from(rows))
-        .select(position)
-        .first(connection)
-        .optional()?;
-    let first: Option<i64> = table
-        .order(position.asc())
-        .offset(TRIMMED_AT_ONCE)
-        .select(position)
-        .first(connection)
-        .optional()?;
-    let newest = end(connection, "")?.witness.position;
-    let begin: Option<i64> = table
-        .filter(kind.eq("begin"))
-        .select(diesel::dsl::max(position))
-        .first(connection)?;
-    // The newest that is old stays: somebody's witness may be it, who missed only what came after.
-    let cut = old.unwrap_or(0).max(exceeding.unwrap_or(0));
-    // All that one transaction has changed goes at once, however much that is.
-    let most = first.map_or(i64::MAX, |first| first + 1);
-    let cut = cut.min(most).min(newest);
-    // A transaction that is older than the log's first row has its rows below that. As long as the first
-    // row is there, nothing is missing: it goes with them.
-    let is_under_begin = begin.is_some_and(|begin| cut <= begin);
-    Ok(if is_under_begin { 0 } else { cut })
-}
-
-/// The present time by the clock that dates the log's rows, in milliseconds since the Unix epoch.
-fn now(connection: &mut DbConnection) -> QueryResult<i64> {
-    #[derive(QueryableByName)]
-    struct TimeRow {
-        #[diesel(sql_type = BigInt)]
-        value: i64,
-    }
-    match connection {
-        DbConnection::Sqlite(_) => Ok(Utc::now().timestamp_millis()),
-        DbConnection::Postgresql(postgres) => {
-            let now = "SELECT (extract(epoch FROM clock_timestamp()) * 1000)::bigint AS value";
-            let row: TimeRow = diesel::sql_query(now).get_result(postgres)?;
-            Ok(row.value)
-        }
     }
 }
 
@@ -420,12 +333,6 @@ fn settle_after(
     Ok(())
 }
 
-#[derive(QueryableByName)]
-struct TextRow {
-    #[diesel(sql_type = Text)]
-    value: String,
-}
-
 /// The position of what the present transaction has changed, and its newest row where that is known.
 pub(super) fn position(connection: &mut DbConnection) -> QueryResult<(i64, Option<NewestRow>)> {
     match connection {
@@ -467,117 +374,8 @@ fn state_of(connection: &mut DbConnection) -> QueryResult<String> {
     }
 }
 
-/// What tells this database from one that was restored from it elsewhere.
-fn lineage(connection: &mut DbConnection) -> QueryResult<String> {
-    let DbConnection::Postgresql(postgres) = connection else {
-        return Ok(String::new());
-    };
-    // Some services that host PostgreSQL forbid the question, or do not know it. The witness is left.
-    let told: QueryResult<Option<TextRow>> = diesel::sql_query(MAY_ASK_LINEAGE)
-        .get_result::<BoolRow>(postgres)
-        .and_then(|may_ask| match may_ask.value {
-            true => diesel::sql_query(LINEAGE).get_result(postgres).map(Some),
-            false => Ok(None),
-        });
-    match told {
-        Ok(row) => Ok(row.map_or(UNTOLD.to_owned(), |row| row.value)),
-        Err(error) if Cause::of(&error) == Cause::Unknown && postgres.ping().is_ok() => {
-            Ok(UNTOLD.to_owned())
-        }
-        Err(error) => Err(error),
-    }
-}
-
-/// Whether the service may call the function that tells the cluster.
-const MAY_ASK_LINEAGE: &str = "SELECT coalesce(has_function_privilege( \
-     to_regprocedure('pg_control_system()')::oid, 'EXECUTE'), false) AS value";
-
-/// The lineage where the service may not ask for it.
-const UNTOLD: &str = "-";
-
-#[derive(QueryableByName)]
-struct BoolRow {
-    #[diesel(sql_type = Bool)]
-    value: bool,
-}
-
-/// Adopts the history of the database, or begins a new one where the database was restored. Begins
-/// the log anew where the server is another, as after a failover: the positions in it are that one's.
-/// Answers the lineage.
-fn begin_or_resume(
-    connection: &mut DbConnection,
-    history: &History,
-    memory: Option<&mut Memory>,
-) -> QueryResult<String> {
-    let present = lineage(connection)?;
-    let memory_of = memory.as_deref();
-    // What may be read only can be adopted; only a new history needs a lock.
-    if !resume(connection, history, memory_of, &present)? {
-        history::alone(connection, |connection| {
-            // Another instance may have done it meanwhile.
-            if resume(connection, history, memory_of, &present)? {
-                return Ok(());
-            }
-            let stored = stored_lineage(connection)?;
-            let is_restored = is_restored(connection, history, memory_of, &stored, &present)?;
-            let is_copy = is_restored && (memory_of.is_some() || history::is_dumped(connection)?);
-            // Those who run already know the log by its name.
-            let is_copy = is_copy && history.id().is_none();
-            if !history.adopt(connection, is_restored)? {
-                history.begin(connection, if is_copy { Is::Copy } else { Is::Same })?;
-            } else if !stored.is_empty() {
-                history::begin_log(connection)?;
-            }
-            if present != UNTOLD {
-                diesel::update(cache_log::table)
-                    .set(cache_log::lineage.eq(&present))
-                    .execute(connection)?;
-            }
-            Ok(())
-        })?;
-    }
-    if let (Some(memory), Some(history)) = (memory, history.id()) {
-        memory.remember(history, history::newest(connection)?);
-    }
-    Ok(present)
-}
-
-/// Adopts the history of a database that is on the server, and in the state, in which it was left.
-fn resume(
-    connection: &mut DbConnection,
-    history: &History,
-    memory: Option<&Memory>,
-    present: &str,
-) -> QueryResult<bool> {
-    let stored = stored_lineage(connection)?;
-    let is_restored = is_restored(connection, history, memory, &stored, present)?;
-    let is_present = present == UNTOLD || stored == present;
-    Ok(is_present && history.adopt(connection, is_restored)?)
-}
-
-fn stored_lineage(connection: &mut DbConnection) -> QueryResult<String> {
-    let stored = cache_log::table.select(cache_log::lineage);
-    stored.first(connection)
-}
-
-/// Whether the database was restored or copied, as far as can be told without its log.
-fn is_restored(
-    connection: &mut DbConnection,
-    history: &History,
-    memory: Option<&Memory>,
-    stored: &str,
-    present: &str,
-) -> QueryResult<bool> {
-    if let Some(memory) = memory {
-        // Whoever has followed the log knows better than the file.
-        return Ok(history.id().is_none() && memory.tells_of_restore(connection)?);
-    }
-    Ok(history::is_dumped(connection)?
-        || (present != UNTOLD && history::is_restored(connection, stored, present)?))
-}
-
 /// Where the log ends.
-fn end(connection: &mut DbConnection, lineage: &str) -> QueryResult<Place> {
+pub(super) fn end(connection: &mut DbConnection, lineage: &str) -> QueryResult<Place> {
     let nowhere = Place {
         horizon: i64::MAX,
         next: i64::MAX,

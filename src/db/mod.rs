@@ -6,6 +6,7 @@ mod damage;
 mod database;
 mod error;
 mod history;
+mod lineage;
 mod migrations;
 mod modified;
 mod place;
@@ -13,6 +14,7 @@ mod products;
 mod reach;
 mod schema;
 mod seed;
+mod trim;
 mod users;
 
 pub use changes::{Changed, LogReader, Logged, Since, Tail};
