@@ -1,10 +1,13 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use deadpool_redis::redis::{Value, cmd};
 use moka::policy::EvictionPolicy;
 use moka::sync::Cache as Moka;
 use parking_lot::Mutex;
 
+use super::RedisBackend;
+use super::link::NoAnswer;
 use crate::cache::key::Key;
 
 /// A value of fewer bytes is never what a server refuses for its size.
@@ -108,6 +111,43 @@ fn keys<V: Clone + Send + Sync + 'static>() -> Moka<Key, V> {
         .eviction_policy(EvictionPolicy::lru())
         .time_to_live(FOR)
         .build()
+}
+
+impl RedisBackend {
+    /// A value of this size was sent and not stored: its own failure, unless Redis refuses for another
+    /// reason.
+    pub(super) fn not_stored(&self, key: &Key, size: usize, why: &NoAnswer) {
+        let is_its_own = match why {
+            NoAnswer::Late(_) | NoAnswer::Lost(_) => true,
+            // Not OOM, READONLY, MISCONF and the like.
+            NoAnswer::Failed(why) => why.starts_with("ERR"),
+            NoAnswer::NotSent | NoAnswer::NoScript | NoAnswer::Changed => false,
+        };
+        if is_its_own {
+            self.limits.not_stored(key, size, why);
+        }
+    }
+
+    /// Whether a key can be read whose last read failed, perhaps for the size of its value.
+    pub(super) async fn is_small_if_suspect(&self, key: &Key) -> bool {
+        if !self.limits.is_suspect(key) {
+            return true;
+        }
+        let mut look = cmd("STRLEN");
+        match self.link.ask(look.arg(self.names.entry(key))).await {
+            Ok(Value::Int(size)) if size < LARGE as i64 => {
+                self.limits.clear_of_suspicion(key);
+                true
+            }
+            Ok(Value::Int(size)) => {
+                self.limits.clear_of_suspicion(key);
+                let size = usize::try_from(size).unwrap_or(usize::MAX);
+                self.limits.not_stored(key, size, &"a read of it failed");
+                false
+            }
+            _ => false,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -18,6 +18,7 @@
 //! A *lease* beside the key holds the id that tickets carry. Voiding deletes it, so a ticket from
 //! before compares with nothing. It also says who loads the key, for others to wait.
 
+mod clear;
 mod follow;
 mod limits;
 mod link;
@@ -29,7 +30,7 @@ mod seal;
 mod settings;
 mod stored;
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -42,7 +43,7 @@ use tokio::task::AbortHandle;
 pub use settings::{RedisAddress, RedisServer, RedisServerError, RedisSettings};
 
 use self::follow::Fence;
-use self::limits::{LARGE, Limits};
+use self::limits::Limits;
 use self::link::{Generation, Link, NoAnswer};
 use self::marks::Marks;
 use self::names::Names;
@@ -63,9 +64,6 @@ use super::stats::increment;
 
 /// What a void's script answers if it wrote nothing through.
 const OVERTAKEN: i64 = 0;
-
-/// How many names one step of a clear asks for.
-const SCANNED_AT_ONCE: usize = 500;
 
 /// How often a claim looks at an entry that came in between before it does without a ticket.
 const CLAIMS: usize = 2;
@@ -220,72 +218,6 @@ impl RedisBackend {
         Some(Unsealed { entry, ..unsealed })
     }
 
-    /// One step through what is stored: where the next one begins, and some names.
-    async fn scan(&self, cursor: &[u8], count: usize) -> Result<Scanned, NoAnswer> {
-        let mut scan = cmd("SCAN");
-        scan.arg(cursor).arg("MATCH").arg(self.names.every_key());
-        scan.arg("COUNT").arg(count);
-        let answer = self.link.ask_at_leisure(&scan).await?;
-        redis::from_redis_value(answer).map_err(|_| self.link.senseless())
-    }
-
-    /// Removes what matches, step by step, and notes that. Answers how many live entries there were.
-    ///
-    /// All of it is done in one data set: the first step advances the sequence number, which other data
-    /// lacks from then on, and each further step compares it, also where it only looks.
-    async fn remove(&self, clear: &Clear) -> Result<u64, NoAnswer> {
-        let generation = self.link.trusted()?;
-        let this = || vec![self.names.clear(clear.id())];
-        self.remove_in(&generation, this(), "").await?;
-        let mut removed = 0;
-        let mut cursor = b"0".to_vec();
-        loop {
-            let fence = Fence::Watermark(generation.seen());
-            let call = follow::fenced(Script::Scan.call(), &self.names, &generation, fence);
-            let call = call.bytes(&cursor[..]).bytes(self.names.every_key());
-            let call = call.number(SCANNED_AT_ONCE as u64);
-            let leisure = self.link.leisure();
-            let step = self.link.call_on(&generation, &call, leisure).await?;
-            if matches!(&step, Value::Array(nothing) if nothing.is_empty()) {
-                return Err(NoAnswer::Changed);
-            }
-            let (next, names): Scanned =
-                redis::from_redis_value(step).map_err(|_| self.link.senseless())?;
-            let keys = names
-                .iter()
-                .filter_map(|name| self.names.key_of_either(name))
-                .filter(|key| clear.pattern().matches(key.name()));
-            // An entry and its lease have the same key.
-            let keys: HashSet<Key> = keys.collect();
-            let keys: Vec<Key> = keys.into_iter().collect();
-            if !keys.is_empty() {
-                removed += self.entries(&keys).await?.iter().flatten().count() as u64;
-                let names = keys.iter().flat_map(|key| self.names.of_key(key));
-                self.remove_in(&generation, names.collect(), "").await?;
-            }
-            if next == b"0" {
-                break;
-            }
-            cursor = next;
-        }
-        self.remove_in(&generation, this(), follow::CLEARED).await?;
-        Ok(removed)
-    }
-
-    /// Removes these names in the data set of these connections, and notes them under a position.
-    async fn remove_in(
-        &self,
-        generation: &Arc<Generation>,
-        names: Vec<String>,
-        position: &str,
-    ) -> Result<(), NoAnswer> {
-        let call = self.invalidation(generation, true);
-        let call = call.keys(names).bytes(position).bytes("");
-        let leisure = self.link.leisure();
-        let answer = self.link.call_on(generation, &call, leisure).await?;
-        self.link.acknowledged(generation, answer).map(drop)
-    }
-
     /// What the change log is applied to.
     fn target(&self) -> follow::Target<'_> {
         follow::Target {
@@ -303,41 +235,6 @@ impl RedisBackend {
         };
         let call = follow::fenced(Script::Void.call(), &self.names, generation, fence);
         call.key(self.names.voided().to_owned())
-    }
-
-    /// A value of this size was sent and not stored: its own failure, unless Redis refuses for another
-    /// reason.
-    fn not_stored(&self, key: &Key, size: usize, why: &NoAnswer) {
-        let is_its_own = match why {
-            NoAnswer::Late(_) | NoAnswer::Lost(_) => true,
-            // Not OOM, READONLY, MISCONF and the like.
-            NoAnswer::Failed(why) => why.starts_with("ERR"),
-            NoAnswer::NotSent | NoAnswer::NoScript | NoAnswer::Changed => false,
-        };
-        if is_its_own {
-            self.limits.not_stored(key, size, why);
-        }
-    }
-
-    /// Whether a key can be read whose last read failed, perhaps for the size of its value.
-    async fn is_small_if_suspect(&self, key: &Key) -> bool {
-        if !self.limits.is_suspect(key) {
-            return true;
-        }
-        let mut look = cmd("STRLEN");
-        match self.link.ask(look.arg(self.names.entry(key))).await {
-            Ok(Value::Int(size)) if size < LARGE as i64 => {
-                self.limits.clear_of_suspicion(key);
-                true
-            }
-            Ok(Value::Int(size)) => {
-                self.limits.clear_of_suspicion(key);
-                let size = usize::try_from(size).unwrap_or(usize::MAX);
-                self.limits.not_stored(key, size, &"a read of it failed");
-                false
-            }
-            _ => false,
-        }
     }
 
     /// The entry as it may be used at `now`, unless it does not verify: then it is invalidated.
@@ -382,9 +279,6 @@ impl RedisBackend {
         Ok(ticket.leased(lease).stamped(stamp))
     }
 }
-
-/// A cursor, and names.
-type Scanned = (Vec<u8>, Vec<Vec<u8>>);
 
 /// How long Redis keeps an entry: as long as it may answer at all. Redis takes no zero.
 fn life(entry: &Entry) -> Duration {
