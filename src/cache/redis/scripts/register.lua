@@ -12,7 +12,10 @@ end
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 local unused = redis.call('ZRANGEBYSCORE', KEYS[3], '-inf', string.format('%d', now - tonumber(ARGV[4])))
-table.insert(unused, ARGV[5])
+-- A user with few rights may not touch a key without a name.
+if ARGV[5] ~= '' then
+  table.insert(unused, ARGV[5])
+end
 for _, name in ipairs(unused) do
   redis.call('DEL', name)
   redis.call('ZREM', KEYS[3], name)
