@@ -104,6 +104,7 @@ macro_rules! backend_contract {
         $crate::backend_contract!(@laws backend, $make,
             a_late_fill_does_not_replace_what_was_loaded_after_it
             a_refresh_spoils_no_ticket
+            a_ticket_does_not_outlive_a_clear
         );
         $crate::backend_contract!(@forgetful $make);
     };
@@ -112,7 +113,7 @@ macro_rules! backend_contract {
             a_ticket_does_not_outlive_a_void
             a_ticket_does_not_outlive_a_void_of_its_group
             a_ticket_does_not_outlive_what_the_log_tells_of
-            a_ticket_does_not_outlive_a_clear
+            a_ticket_does_not_outlive_a_clear_that_the_log_tells_of
             a_ticket_does_not_outlive_distrust
             overlapping_writers_never_leave_the_older_value
             a_late_write_through_does_not_bring_a_deleted_row_back
